@@ -1,0 +1,182 @@
+"""What holds for all tests: the network they run in, their reactor, and that they leave nothing.
+
+``TXGROUPSOCK_REACTOR`` chooses the reactor: one of `REACTORS`; pytest can run only one a process.
+``TXGROUPSOCK_NO_PRIVATE_NETWORK`` (any value) keeps the tests in the network they were started in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import platform
+import select
+import socket
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import pytest_twisted
+from twisted.internet import asyncioreactor
+from twisted.internet.task import deferLater
+
+from tests.lan.namespaces import enterPrivateNetwork, whyNoNamespaces
+
+REACTORS = ("epoll", "poll", "select", "asyncio", "uvloop")
+REACTOR = os.environ.get("TXGROUPSOCK_REACTOR", "epoll" if hasattr(select, "epoll") else "select")
+
+# --- The network. Only a process without threads may enter a namespace, so this comes first. ------
+
+if "TXGROUPSOCK_NO_PRIVATE_NETWORK" in os.environ:
+    noPrivateNetwork: str | None = "TXGROUPSOCK_NO_PRIVATE_NETWORK is set"
+else:
+    noPrivateNetwork = enterPrivateNetwork()
+
+
+# --- The reactor ---------------------------------------------------------------------------------
+
+
+def installReactor() -> None:
+    """Install the reactor named by `REACTOR`."""
+    if REACTOR == "asyncio":
+        asyncioreactor.install(asyncio.SelectorEventLoop())
+    elif REACTOR == "uvloop":
+        asyncioreactor.install(importlib.import_module("uvloop").new_event_loop())
+    else:
+        importlib.import_module(f"twisted.internet.{REACTOR}reactor").install()
+
+
+def startReactor() -> None:
+    """Install the reactor and have pytest-twisted run it."""
+    pytest_twisted._install_reactor(reactor_installer=installReactor, reactor_type=object)
+
+
+if REACTOR not in REACTORS:
+    raise pytest.UsageError(f"TXGROUPSOCK_REACTOR={REACTOR}: choose from {', '.join(REACTORS)}")
+pytest_twisted.reactor_installers["default"] = startReactor
+
+
+def pytest_report_header() -> list[str]:
+    """Say what decides the outcome of tests here besides the code."""
+    network = "private" if noPrivateNetwork is None else f"this machine's ({noPrivateNetwork})"
+    return [f"reactor: {REACTOR}; kernel: {platform.release()}; network: {network}"]
+
+
+@pytest.fixture(scope="session")
+def reactor() -> Any:
+    """The running reactor."""
+    from twisted.internet import reactor
+
+    return reactor
+
+
+@pytest.fixture(scope="session")
+def reactorName() -> str:
+    """What the reactor was chosen by: one of `REACTORS`."""
+    return REACTOR
+
+
+# --- Marks ---------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs several hosts where there can be none, except in CI, which must have them."""
+    lan = [item for item in items if item.get_closest_marker("lan")]
+    reason = whyNoNamespaces() if lan and "CI" not in os.environ else None
+    if reason is not None:
+        for item in lan:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+# --- Nothing leaks -------------------------------------------------------------------------------
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note which tests failed, for they may leave things behind."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def startedReactor(reactor: Any) -> None:
+    """What the reactor opens for itself when it starts exists before the first test."""
+    pytest_twisted.blockon(deferLater(reactor, 0))
+
+
+@pytest.fixture(autouse=True)
+def nothingLeaks(reactor: Any, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test leaves no descriptor, reader, writer or delayed call behind."""
+    before = resourcesHeld(reactor)
+    yield
+    if request.node.stash.get(FAILED, False):
+        return
+    leaked = resourcesHeld(reactor).keys() - before.keys()
+    # What closes once its peer has closed gets a quarter of a second for it. A delayed call gets no
+    # more than the turns of the reactor that calls due at once need.
+    for pause in (0, 0, 0, 0.01, 0.04, 0.2):
+        if not leaked or (pause and any(kind == "delayed call" for kind, *_ in leaked)):
+            break
+        pytest_twisted.blockon(deferLater(reactor, pause))
+        leaked = resourcesHeld(reactor).keys() - before.keys()
+    if leaked:
+        held = resourcesHeld(reactor)
+        lines = [f"{key[0]}: {describe(held[key])}" for key in sorted(leaked)]
+        pytest.fail("the test left behind\n  " + "\n  ".join(lines), pytrace=False)
+
+
+def resourcesHeld(reactor: Any) -> dict[tuple[str, int, str], object]:
+    """Everything that a test has to give back, by a key that tells one such thing from another."""
+    held: dict[tuple[str, int, str], object] = {
+        ("descriptor", number, target): (number, target) for number, target in openDescriptors()
+    }
+    for kind, members in (
+        ("reader", reactor.getReaders()),
+        ("writer", reactor.getWriters()),
+        ("delayed call", reactor.getDelayedCalls()),
+    ):
+        held.update({(kind, id(member), ""): member for member in members})
+    return held
+
+
+def openDescriptors() -> Iterator[tuple[int, str]]:
+    """Number and target of each descriptor; without /proc, none."""
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except FileNotFoundError:
+        return
+    for number in numbers:
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:  # the one that read the folder
+            continue
+        # Twisted keeps /dev/null open, from the first TCP port on, to be able to refuse connections
+        # when it is out of descriptors; and logs may be opened late.
+        if target != os.devnull and not target.endswith(".log"):
+            yield int(number), target
+
+
+def describe(held: object) -> str:
+    """What was left behind, so that it can be found in the test."""
+    if not isinstance(held, tuple):
+        return str(held)
+    number, target = held
+    if not target.startswith("socket:"):
+        return f"{number} is {target}"
+    with socket.socket(fileno=os.dup(number)) as copy:
+        return f"{number} is {copy.family.name} {copy.type.name} {copy.getsockname()}"
+
+
+# --- Hypothesis ----------------------------------------------------------------------------------
+
+# No deadline, since a busy machine is no failure; in CI the same examples each time.
+hypothesis.settings.register_profile(
+    "txgroupsock", deadline=None, max_examples=100, derandomize="CI" in os.environ
+)
+hypothesis.settings.load_profile("txgroupsock")
