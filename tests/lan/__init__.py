@@ -1,0 +1,1 @@
+"""Tests over real links: several hosts in network namespaces, one process, one reactor."""
