@@ -1,0 +1,377 @@
+"""
+Joining and leaving groups, from any source or from chosen ones (RFC 3678, RFC 4607).
+
+One set of functions for both families: the protocol-independent C{MCAST_*} options name
+the interface by index, so an IPv6 group can be joined where it is wanted.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from attrs import evolve, frozen
+
+from txgroupsock.primitives import constants
+from txgroupsock.primitives.constants import required
+from txgroupsock.primitives.errors import (
+    AddressError,
+    GroupsockError,
+    NotSupportedHere,
+    readSysctl,
+    sysctlAdvice,
+)
+from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex, interfaceName
+from txgroupsock.primitives.options import hearOnlyOwnGroups
+from txgroupsock.primitives.sockaddr import (
+    IPAddress,
+    familyName,
+    familyOf,
+    isMulticast,
+    packSockaddr,
+    parseAddress,
+    parseGroup,
+    protocolLevel,
+    scopeIndex,
+    withoutScope,
+)
+from txgroupsock.primitives.sourcefilter import SourceFilter, packGroup, readFilter, writeFilter
+
+
+@frozen
+class Membership:
+    """
+    One subscription of a socket: a group, on one interface, from one source or from any.
+
+    @ivar group: the group's address.
+    @ivar interface: index of the interface; 0 where the kernel chose it by its routes.
+    @ivar source: the one source (source-specific), or L{None} for any source.
+    """
+
+    group: IPAddress
+    interface: int = 0
+    source: IPAddress | None = None
+
+    @classmethod
+    def of(
+        cls,
+        group: str | IPAddress,
+        interface: InterfaceLike = None,
+        source: str | IPAddress | None = None,
+    ) -> Membership:
+        """
+        A membership from what people write.
+
+        An IPv6 group may name its interface itself: C{"ff02::1234%eth0"}.
+
+        @raise AddressError: C{group} is not multicast, or C{source} not a unicast address
+            of the same family.
+        @raise UnknownInterface: there is no such interface.
+        """
+        parsed = parseGroup(group)
+        index = interfaceIndex(interface) or scopeIndex(parsed)
+        parsed = withoutScope(parsed)
+        if source is None:
+            return cls(parsed, index)
+        address = withoutScope(parseAddress(source))
+        _checkSource(parsed, address)
+        return cls(parsed, index, address)
+
+    def __str__(self) -> str:
+        who = f" from {self.source}" if self.source is not None else ""
+        return f"{self.group}{who} on {interfaceName(self.interface)}"
+
+
+class MembershipError(GroupsockError):
+    """
+    A group could not be joined or left, or its sources not changed.
+
+    @ivar membership: which one.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        number: int | None,
+        verb: str,
+        advice: str = "",
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(number, f"{verb} {membership}", advice, reason)
+        self.membership = membership
+
+
+def socketJoinGroup(
+    sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
+) -> Membership:
+    """
+    Receive a group, from any source (MCAST_JOIN_GROUP).
+
+    From then on the socket hears only groups that it joined itself.
+
+    @raise MembershipError: the kernel refused; ENOBUFS names the limit to raise.
+    @raise AddressError: C{group} is not multicast.
+    @raise UnknownInterface: there is no such interface.
+    """
+    membership = Membership.of(group, interface)
+    _change(sock, "MCAST_JOIN_GROUP", membership, "join")
+    hearOnlyOwnGroups(sock)
+    return membership
+
+
+def socketLeaveGroup(
+    sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
+) -> Membership:
+    """
+    Stop receiving a group, whatever its source filter was (MCAST_LEAVE_GROUP).
+
+    @raise MembershipError: the kernel refused, or the socket was not a member.
+    """
+    membership = Membership.of(group, interface)
+    _change(sock, "MCAST_LEAVE_GROUP", membership, "leave")
+    return membership
+
+
+def socketJoinGroupSSM(
+    sock: socket.socket,
+    group: str | IPAddress,
+    source: str | IPAddress,
+    interface: InterfaceLike = None,
+) -> Membership:
+    """
+    Receive a group from one source (MCAST_JOIN_SOURCE_GROUP); call again for more sources.
+
+    Works for groups outside the source-specific range too, in both families.  There is no
+    fallback to any source: where this cannot be done, it fails.  On Linux a socket that had
+    joined the group from any source hears only the chosen ones from then on.
+
+    @raise MembershipError: the kernel refused; ENOBUFS names the limit to raise.
+    @raise AddressError: C{group} is not multicast, or C{source} is not a unicast address of
+        the same family.
+    @raise UnknownInterface: there is no such interface.
+    """
+    membership = Membership.of(group, interface, source)
+    try:
+        _change(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
+    except MembershipError:
+        held = _filterOf(sock, membership)
+        if held == SourceFilter(True, ()):  # Linux joined the group before it refused the source
+            _change(sock, "MCAST_LEAVE_GROUP", evolve(membership, source=None), "leave")
+        raise
+    hearOnlyOwnGroups(sock)
+    return membership
+
+
+def socketLeaveGroupSSM(
+    sock: socket.socket,
+    group: str | IPAddress,
+    source: str | IPAddress,
+    interface: InterfaceLike = None,
+) -> Membership:
+    """
+    Stop receiving a group from one source (MCAST_LEAVE_SOURCE_GROUP); with the last one
+    the group is left.
+
+    @raise MembershipError: the kernel refused, or the socket was not a member.
+    """
+    membership = Membership.of(group, interface, source)
+    _change(sock, "MCAST_LEAVE_SOURCE_GROUP", membership, "leave")
+    return membership
+
+
+def socketBlockSource(
+    sock: socket.socket,
+    group: str | IPAddress,
+    source: str | IPAddress,
+    interface: InterfaceLike = None,
+) -> Membership:
+    """
+    Stop hearing one source of a group joined from any source (MCAST_BLOCK_SOURCE).
+
+    @raise MembershipError: the group was not joined from any source, the source is blocked
+        already, or there are too many.
+    """
+    membership = Membership.of(group, interface, source)
+    _change(sock, "MCAST_BLOCK_SOURCE", membership, "block")
+    return membership
+
+
+def socketUnblockSource(
+    sock: socket.socket,
+    group: str | IPAddress,
+    source: str | IPAddress,
+    interface: InterfaceLike = None,
+) -> Membership:
+    """
+    Hear a blocked source again (MCAST_UNBLOCK_SOURCE).
+
+    @raise MembershipError: it was not blocked.
+    """
+    membership = Membership.of(group, interface, source)
+    _change(sock, "MCAST_UNBLOCK_SOURCE", membership, "unblock")
+    return membership
+
+
+def setSourceFilter(
+    sock: socket.socket,
+    group: str | IPAddress,
+    wanted: SourceFilter,
+    interface: InterfaceLike = None,
+) -> None:
+    """
+    Replace the whole source filter of a joined group at once (MCAST_MSFILTER, RFC 3678
+    section 5.2.1; Linux).  An empty INCLUDE filter leaves the group.
+
+    @param interface: where it was joined; left out, the first where the socket is a member.
+    @raise MembershipError: the socket is not a member, or there are too many sources.
+    @raise AddressError: a source is not a unicast address of the group's family.
+    @raise NotSupportedHere: this system has no such option.
+    """
+    verb = "set the source filter of"
+    membership, _ = _held(sock, Membership.of(group, interface), verb)
+    for each in wanted.sources:
+        _checkSource(membership.group, each)
+    try:
+        writeFilter(sock, membership.interface, membership.group, wanted)
+    except OSError as error:
+        raise _refused(sock, membership, verb, error, sources=len(wanted.sources)) from error
+
+
+def getSourceFilter(
+    sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
+) -> SourceFilter:
+    """
+    The source filter that the kernel holds for a joined group (MCAST_MSFILTER; Linux).
+
+    @param interface: where it was joined; left out, the first where the socket is a member.
+    @raise MembershipError: the socket is not a member.
+    @raise NotSupportedHere: this system has no such option.
+    """
+    return _held(sock, Membership.of(group, interface), "read the source filter of")[1]
+
+
+def packGroupRequest(membership: Membership) -> bytes:
+    """
+    C{struct group_req}, or C{struct group_source_req} where there is a source (RFC 3678
+    section 5.1.1).
+    """
+    packed = packGroup(membership.interface, membership.group)
+    return packed if membership.source is None else packed + packSockaddr(membership.source)
+
+
+def _checkSource(group: IPAddress, source: IPAddress) -> None:
+    if source.version != group.version:
+        raise AddressError(
+            errno.EAFNOSUPPORT,
+            f"use {source} as a source of {group}",
+            reason="one is IPv4 and the other IPv6",
+        )
+    if isMulticast(source) or source.is_unspecified:
+        raise AddressError(
+            errno.EINVAL,
+            f"use {source} as a source of {group}",
+            reason="a source is one host's unicast address",
+        )
+
+
+def _checkFamily(sock: socket.socket, membership: Membership, verb: str) -> None:
+    if familyOf(membership.group) != sock.family:
+        raise MembershipError(
+            membership, errno.EAFNOSUPPORT, verb, reason=f"the socket is {familyName(sock.family)}"
+        )
+
+
+def _change(sock: socket.socket, option: str, membership: Membership, verb: str) -> None:
+    _checkFamily(sock, membership, verb)
+    number = required(getattr(constants, option), option)
+    try:
+        sock.setsockopt(protocolLevel(sock.family), number, packGroupRequest(membership))
+    except OSError as error:
+        raise _refused(sock, membership, verb, error) from error
+
+
+def _held(
+    sock: socket.socket, membership: Membership, verb: str
+) -> tuple[Membership, SourceFilter]:
+    """
+    The same membership with the interface that it is on, and the filter that it has there.
+
+    The kernel looks filters up by the exact index, and does not tell which one it chose.
+    """
+    _checkFamily(sock, membership, verb)
+    index = membership.interface
+    for each in [index] if index else [each for each, _name in socket.if_nameindex()]:
+        found = evolve(membership, interface=each)
+        try:
+            return found, readFilter(sock, each, membership.group)
+        except NotSupportedHere:
+            raise
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise _refused(sock, membership, verb, error) from error
+    raise MembershipError(membership, errno.EADDRNOTAVAIL, verb, "join it first", _NO_MEMBER)
+
+
+def _filterOf(sock: socket.socket, membership: Membership) -> SourceFilter | None:
+    """The filter of a membership, or L{None} if there is none or it cannot be read."""
+    try:
+        return _held(sock, membership, "read")[1]
+    except GroupsockError:
+        return None
+
+
+_NO_MEMBER = "this socket is not a member"
+_NO_ANY_SOURCE_MEMBER = "this socket is not a member that hears any source"
+_NOT_JOINED = (errno.EADDRNOTAVAIL, errno.EINVAL)
+_REASONS = {
+    ("join", errno.EADDRINUSE): "this socket is a member already",
+    ("join", errno.EADDRNOTAVAIL): "this socket has that source already",
+    ("leave", errno.EADDRNOTAVAIL): _NO_MEMBER,
+    ("block", errno.EADDRNOTAVAIL): "that source is blocked already",
+    ("block", errno.EINVAL): _NO_ANY_SOURCE_MEMBER,
+    ("unblock", errno.EADDRNOTAVAIL): "that source is not blocked",
+    ("unblock", errno.EINVAL): _NO_ANY_SOURCE_MEMBER,
+}
+
+
+def _refused(
+    sock: socket.socket, membership: Membership, verb: str, error: OSError, sources: int = 0
+) -> MembershipError:
+    """
+    The error that says what the kernel's errno means for this request.
+
+    @param sources: how many the group would have had.
+    """
+    number = error.errno or 0
+    reason, advice = _REASONS.get((verb, number)), ""
+    if number in (errno.ENOBUFS, errno.ENOMEM):
+        reason, advice = _limit(sock, membership, sources)
+    elif number == errno.ENODEV and not membership.interface:
+        reason = "no route leads to the group"
+        advice = "name an interface, or add a route for it ('ip route add ... dev ...')"
+    elif (verb, number) == ("join", errno.EINVAL):
+        if _filterOf(sock, membership) is not None:
+            reason, advice = "this socket blocks sources of it", "unblock them, or leave it first"
+        else:
+            reason = f"the interface carries no {familyName(sock.family)}"
+    elif verb == "leave" and membership.source is not None and number in _NOT_JOINED:
+        reason = "this socket did not join it from that source"
+    return MembershipError(membership, number, verb, advice, reason)
+
+
+def _limit(sock: socket.socket, membership: Membership, sources: int) -> tuple[str, str]:
+    """Which limit was met: Linux gives the same errno for groups, sources and memory."""
+    v4 = sock.family == socket.AF_INET
+    held = _filterOf(sock, membership)
+    if held is not None and membership.source is not None:
+        sources = len(held.sources) + 1
+    if sources:
+        what, name = "sources of it", "net.ipv4.igmp_max_msf" if v4 else "net.ipv6.mld_max_msf"
+        if sources <= (readSysctl(name) or 0):
+            name = _MEMORY
+    else:
+        what, name = "groups", "net.ipv4.igmp_max_memberships" if v4 else _MEMORY
+    return f"this socket can have no more {what}", f"{sysctlAdvice(name)}, or use another socket"
+
+
+_MEMORY = "net.core.optmem_max"  # what a socket's options may take, among them its memberships

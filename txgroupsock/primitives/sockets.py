@@ -1,0 +1,182 @@
+"""Creating sockets the way groupsock does."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+
+from txgroupsock.primitives.environment import Environment
+from txgroupsock.primitives.errors import (
+    AddressError,
+    SocketSetupError,
+    bindAdvice,
+)
+from txgroupsock.primitives.keepalive import setSocketKeepAlive
+from txgroupsock.primitives.networkinterface import addressOf, interfaceIndex
+from txgroupsock.primitives.options import (
+    bindToDevice,
+    makeSocketNonBlocking,
+    setMulticastInterface,
+    setMulticastLoop,
+    setReuse,
+    settingOption,
+)
+from txgroupsock.primitives.sockaddr import (
+    IPAddress,
+    describe,
+    familyName,
+    familyOf,
+    parseAddress,
+    toSocketAddress,
+    wildcard,
+)
+
+
+def setupDatagramSocket(
+    env: Environment,
+    port: int,
+    family: int = socket.AF_INET,
+    *,
+    bindAddress: str | IPAddress | None = None,
+    reusePort: bool | None = None,
+) -> socket.socket:
+    """
+    A bound UDP socket, ready to join groups and to send.
+
+    Multicast loops back to this host, and leaves by C{env.sendingInterface}.  An IPv6
+    socket carries IPv6 only (IPV6_V6ONLY).
+
+    @param port: 0 lets the kernel choose one.
+    @param bindAddress: bind to this address instead of the wildcard: one of this host, or,
+        on Linux and the BSDs, a group, so that no other group on the port is received.
+        Left out, a socket with a port of its own is bound to the wildcard, and one
+        without to C{env.receivingInterface}, as in LIVE555.
+    @param reusePort: SO_REUSEPORT where that should differ from C{env.reuseFlag}.
+    @return: a blocking socket; see L{makeSocketNonBlocking}.
+    @raise SocketSetupError: it could not be created or bound.
+    @raise SocketOptionError: an option was refused.
+    @raise AddressError: not an IP family, not a port, or C{bindAddress} is of the other family.
+    @raise UnknownInterface: an interface of C{env} does not exist.
+    """
+
+    def configure(sock: socket.socket) -> None:
+        port_ = env.reuseFlag if reusePort is None else reusePort
+        setReuse(sock, address=env.reuseFlag, port=port_)
+        setMulticastLoop(sock, enabled=True)
+        _bind(sock, _bindAddress(env, port, family, bindAddress), port)
+        if interfaceIndex(env.sendingInterface):
+            setMulticastInterface(sock, env.sendingInterface)
+
+    return _setup(env, family, socket.SOCK_DGRAM, configure)
+
+
+def setupStreamSocket(
+    env: Environment,
+    port: int,
+    family: int = socket.AF_INET,
+    *,
+    nonBlocking: bool = True,
+    keepAlive: bool = False,
+    reusePort: bool = False,
+) -> socket.socket:
+    """
+    A bound TCP socket, to listen on or to connect from.
+
+    @param port: 0 lets the kernel choose one.
+    @param reusePort: SO_REUSEPORT, so that several worker processes can listen on one port.
+    @raise SocketSetupError: it could not be created or bound.
+    @raise SocketOptionError: an option was refused.
+    @raise AddressError: not an IP family, or not a port.
+    @raise UnknownInterface: an interface of C{env} does not exist.
+    """
+
+    def configure(sock: socket.socket) -> None:
+        setReuse(sock, address=env.reuseFlag, port=reusePort)
+        # LIVE555 binds a stream socket to the receiving interface whatever its port.
+        _bind(sock, _receivingAddress(env, family), port)
+        if nonBlocking:
+            makeSocketNonBlocking(sock)
+        if keepAlive:
+            setSocketKeepAlive(sock)
+
+    return _setup(env, family, socket.SOCK_STREAM, configure)
+
+
+def _setup(
+    env: Environment,
+    family: int,
+    kind: socket.SocketKind,
+    configure: Callable[[socket.socket], None],
+) -> socket.socket:
+    """Create a socket and configure it; whatever goes wrong, it is closed."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise AddressError(
+            errno.EAFNOSUPPORT,
+            f"create a socket of address family {family}",
+            "use AF_INET or AF_INET6",
+        )
+    try:
+        sock = socket.socket(family, kind)
+    except OSError as error:
+        raise SocketSetupError(
+            error.errno, f"create an {familyName(family)} socket", _creationAdvice(error.errno)
+        ) from error
+    try:
+        if env.interfaceBindToDevice:
+            bindToDevice(sock, env.interfaceBindToDevice)
+        if family == socket.AF_INET6:
+            with settingOption("set IPV6_V6ONLY"):
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        configure(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _creationAdvice(number: int | None) -> str:
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "close sockets or raise the limit of open files ('ulimit -n')"
+    if number == errno.EAFNOSUPPORT:
+        return "this kernel has that protocol switched off"
+    return ""
+
+
+def _bindAddress(
+    env: Environment, port: int, family: int, bindAddress: str | IPAddress | None
+) -> IPAddress:
+    if bindAddress is None:
+        return wildcard(family) if port else _receivingAddress(env, family)
+    address = parseAddress(bindAddress)
+    if familyOf(address) != family:
+        raise AddressError(
+            errno.EAFNOSUPPORT,
+            f"bind an {familyName(family)} socket to {address}",
+            reason="the address is of the other family",
+        )
+    return address
+
+
+def _receivingAddress(env: Environment, family: int) -> IPAddress:
+    if not interfaceIndex(env.receivingInterface):
+        return wildcard(family)
+    address = addressOf(env.receivingInterface, family)
+    if address is None:
+        raise SocketSetupError(
+            errno.EADDRNOTAVAIL,
+            f"bind to the interface {env.receivingInterface}",
+            "give it one, or name another receivingInterface",
+            reason=f"it has no {familyName(family)} address",
+        )
+    return address
+
+
+def _bind(sock: socket.socket, address: IPAddress, port: int) -> None:
+    where = toSocketAddress(address, port)
+    try:
+        sock.bind(where)
+    except OSError as error:
+        raise SocketSetupError(
+            error.errno, f"bind to {describe(where)}", bindAdvice(error.errno, port)
+        ) from error
