@@ -1,0 +1,8 @@
+"""Sockets on a reactor."""
+
+from txgroupsock.ports.multicast import JoinError
+from txgroupsock.ports.reactor import GroupsockReactor
+from txgroupsock.ports.statistics import PortStatistics
+from txgroupsock.ports.udp import UDPPort
+
+__all__ = ["GroupsockReactor", "JoinError", "PortStatistics", "UDPPort"]

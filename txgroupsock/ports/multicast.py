@@ -1,0 +1,293 @@
+"""The memberships of one socket: joining, leaving, and knowing what is joined."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, execute, fail, succeed
+from twisted.internet.error import MulticastJoinError
+from twisted.logger import Logger
+
+from txgroupsock.ports.listen import Where
+from txgroupsock.primitives import (
+    AddressError,
+    GroupsockError,
+    InterfaceLike,
+    IPAddress,
+    Membership,
+    getMulticastInterface,
+    getMulticastLoop,
+    getMulticastTTL,
+    parseAddress,
+    setMulticastInterface,
+    setMulticastLoop,
+    setMulticastTTL,
+    socketBlockSource,
+    socketJoinGroup,
+    socketJoinGroupSSM,
+    socketLeaveGroup,
+    socketLeaveGroupSSM,
+    socketUnblockSource,
+)
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+class JoinError(GroupsockError, MulticastJoinError):
+    """
+    A membership could not be had, or not be given up.
+
+    An L{OSError} with its C{errno} and also what Twisted's callers look for.  Its
+    C{__cause__} says more exactly what was wrong: a
+    L{MembershipError <txgroupsock.primitives.MembershipError>}, an
+    L{AddressError <txgroupsock.primitives.AddressError>} or an
+    L{UnknownInterface <txgroupsock.primitives.UnknownInterface>}.
+    """
+
+    def __init__(self, cause: GroupsockError) -> None:
+        OSError.__init__(self, cause.errno, cause.strerror)
+        self.operation = cause.operation
+        self.advice = cause.advice
+        self.__cause__ = cause
+
+
+class Memberships:
+    """
+    The groups that one UDP socket has joined.
+
+    Every method raises a L{GroupsockError <txgroupsock.primitives.GroupsockError>} when it
+    cannot do what it was asked, and then nothing has changed.
+    """
+
+    def __init__(self, sock: socket.socket, interface: InterfaceLike = None) -> None:
+        """
+        @param sock: the socket that is to receive the groups.
+        @param interface: where groups are joined when the caller does not say.
+        """
+        self._socket = sock
+        self._interface = interface
+        self._memberships: list[Membership] = []
+
+    def __iter__(self) -> Iterator[Membership]:
+        return iter(self._memberships)
+
+    def join(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
+        """Receive a group from any source."""
+        where = self._where(group, interface)
+        return self._add(socketJoinGroup(self._socket, group, where))
+
+    def leave(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
+        """Stop receiving a group, whatever its sources were."""
+        recorded, where = self._held(Membership.of(group, self._where(group, interface)))
+        left = socketLeaveGroup(self._socket, group, where)
+        self._memberships = [
+            each
+            for each in self._memberships
+            if recorded is None
+            or (each.group, each.interface) != (recorded.group, recorded.interface)
+        ]
+        return left
+
+    def joinSource(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Membership:
+        """Receive a group from one source."""
+        where = self._where(group, interface)
+        joined = socketJoinGroupSSM(self._socket, group, source, where)
+        # Linux turns a membership for any source into one for this source.
+        self._memberships = [
+            each for each in self._memberships if each != evolve(joined, source=None)
+        ]
+        return self._add(joined)
+
+    def leaveSource(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Membership:
+        """Stop receiving a group from one source."""
+        wanted = Membership.of(group, self._where(group, interface), source)
+        recorded, where = self._held(wanted)
+        left = socketLeaveGroupSSM(self._socket, group, source, where)
+        if recorded is not None:
+            self._memberships.remove(recorded)
+        return left
+
+    def block(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Membership:
+        """Stop hearing one source of a group joined from any source."""
+        return socketBlockSource(self._socket, group, source, self._where(group, interface))
+
+    def unblock(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Membership:
+        """Hear a blocked source again."""
+        return socketUnblockSource(self._socket, group, source, self._where(group, interface))
+
+    def _where(self, group: str | IPAddress, interface: InterfaceLike) -> InterfaceLike:
+        """The interface to use; a group with a C{%scope} of its own names one already."""
+        return interface or (None if "%" in str(group) else self._interface)
+
+    def _add(self, membership: Membership) -> Membership:
+        self._memberships.append(membership)
+        return membership
+
+    def _held(self, wanted: Membership) -> tuple[Membership | None, int]:
+        """
+        What a membership to be left is in the list, and the interface to leave it on.
+
+        One that was joined where the routes led (interface 0) may be left by the name of
+        that interface.  Where none is named, it is the one joined last, as in Linux.
+        """
+        alike = [
+            each
+            for each in reversed(self._memberships)
+            if each.group == wanted.group and wanted.source in (None, each.source)
+        ]
+        if wanted.interface:
+            alike = [each for each in alike if each.interface == wanted.interface] or [
+                each for each in alike if not each.interface
+            ]
+        if not alike:
+            return None, wanted.interface  # joined behind our back, or never
+        return alike[0], wanted.interface or alike[0].interface
+
+
+def _attempt(
+    operation: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> Deferred[_Result]:
+    """Call, and give the outcome as Twisted's callers expect it."""
+    try:
+        return succeed(operation(*args, **kwargs))
+    except GroupsockError as error:
+        return fail(JoinError(error))
+
+
+class MulticastTransport:
+    """
+    The multicast half of a port: Twisted's L{IMulticastTransport} and
+    L{ISourceMulticastTransport <txgroupsock.interfaces.ISourceMulticastTransport>}, for both
+    families.
+
+    @ivar memberships: what is joined, and the same operations without deferreds.
+    """
+
+    reactor: Any
+    socket: socket.socket
+    memberships: Memberships
+    _where: Where
+
+    _log = Logger()
+
+    def joinGroup(self, addr: str, interface: InterfaceLike = "") -> Deferred[Any]:
+        """
+        Receive a group from any source.
+
+        @param addr: a literal address, or a host name (IPv4), which is looked up.
+        @param interface: name, index or address.
+        @return: fires with the L{Membership}; fails with L{JoinError}.
+        """
+        return self._resolved(addr).addCallback(
+            lambda group: self._joined(_attempt(self.memberships.join, group, interface))
+        )
+
+    def leaveGroup(self, addr: str, interface: InterfaceLike = "") -> Deferred[Any]:
+        """Stop receiving a group, whatever its sources were; see L{joinGroup}."""
+        return self._resolved(addr).addCallback(
+            lambda group: _attempt(self.memberships.leave, group, interface)
+        )
+
+    def joinSourceGroup(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[Membership]:
+        """See L{ISourceMulticastTransport.joinSourceGroup}."""
+        return self._joined(_attempt(self.memberships.joinSource, group, source, interface))
+
+    def leaveSourceGroup(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[Membership]:
+        """See L{ISourceMulticastTransport.leaveSourceGroup}."""
+        return _attempt(self.memberships.leaveSource, group, source, interface)
+
+    def blockSource(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[Membership]:
+        """See L{ISourceMulticastTransport.blockSource}."""
+        return _attempt(self.memberships.block, group, source, interface)
+
+    def unblockSource(
+        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[Membership]:
+        """See L{ISourceMulticastTransport.unblockSource}."""
+        return _attempt(self.memberships.unblock, group, source, interface)
+
+    def getMemberships(self) -> list[Membership]:
+        """See L{ISourceMulticastTransport.getMemberships}."""
+        return list(self.memberships)
+
+    def getOutgoingInterface(self) -> str | int:
+        """Where multicast leaves: an address (IPv4) or an index (IPv6), as in Twisted."""
+        return getMulticastInterface(self.socket)
+
+    def setOutgoingInterface(self, addr: InterfaceLike) -> Deferred[int]:
+        """
+        Have multicast leave by an interface.
+
+        @param addr: name, index or address; 0 or C{""} leaves it to the routing table.
+        @return: fires with 1, as in Twisted; fails with
+            L{UnknownInterface <txgroupsock.primitives.UnknownInterface>}.
+        """
+
+        def change() -> int:
+            setMulticastInterface(self.socket, addr)
+            return 1
+
+        return execute(change)
+
+    def getLoopbackMode(self) -> bool:
+        """Whether members on this host hear what this port sends to their group."""
+        return getMulticastLoop(self.socket)
+
+    def setLoopbackMode(self, mode: bool) -> None:  # noqa: FBT001 - Twisted's interface
+        """Whether members on this host hear what this port sends to their group."""
+        setMulticastLoop(self.socket, enabled=bool(mode))
+
+    def getTTL(self) -> int:
+        """The TTL or hop limit of multicast that this port sends."""
+        return getMulticastTTL(self.socket)
+
+    def setTTL(self, ttl: int) -> None:
+        """
+        Set the TTL or hop limit of multicast that this port sends.
+
+        @param ttl: 0 stays on this host, 1 (the default) on the link, up to 255.
+        """
+        setMulticastTTL(self.socket, ttl)
+
+    def _resolved(self, host: str) -> Deferred[str]:
+        try:
+            parseAddress(host)
+        except AddressError:
+            name = host.partition("%")[0]
+            if ":" in name or not name:
+                return succeed(host)  # not a host name either: joining will say so
+            found: Deferred[str] = self.reactor.resolve(host)
+            return found
+        return succeed(host)
+
+    def _joined(self, joining: Deferred[Membership]) -> Deferred[Membership]:
+        return joining.addCallback(self._warnIfDeaf)
+
+    def _warnIfDeaf(self, joined: Membership) -> Membership:
+        if not self._where.hears(joined.group):
+            self._log.warn(
+                "{port} is bound to {address}, so the kernel gives it no datagrams of {group}; "
+                "listen with interface=NAME instead of an address",
+                port=self,
+                address=self._where.address,
+                group=joined.group,
+            )
+        return joined

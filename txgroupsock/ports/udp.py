@@ -1,0 +1,330 @@
+"""
+A UDP port on a reactor, with source-specific multicast, for IPv4 and IPv6.
+
+The main path is L{doRead <txgroupsock.ports.receiver.ReceivingTransport.doRead>} and
+L{UDPPort.write}; what the network does to a datagram is counted, what a caller does wrong
+is raised, and neither closes the port.
+"""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IListeningPort,
+    ILoggingContext,
+    IMulticastTransport,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ISystemHandle,
+)
+from twisted.internet.protocol import AbstractDatagramProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txgroupsock.interfaces import ISourceMulticastTransport
+from txgroupsock.ports.address import checkDestination
+from txgroupsock.ports.listen import Where
+from txgroupsock.ports.multicast import Memberships, MulticastTransport
+from txgroupsock.ports.receiver import ReceivingTransport
+from txgroupsock.ports.sender import DatagramSender
+from txgroupsock.ports.statistics import PortStatistics, kernelDrops
+from txgroupsock.primitives import (
+    Environment,
+    GroupsockError,
+    InterfaceLike,
+    SocketAddress,
+    TransferError,
+    fromSocketAddress,
+    makeSocketNonBlocking,
+    setupDatagramSocket,
+)
+from txgroupsock.primitives.constants import LINUX
+from txgroupsock.primitives.errors import sendAdvice
+from txgroupsock.primitives.options import hearOnlyOwnGroups
+
+
+@implementer(
+    IListeningPort,
+    IMulticastTransport,
+    ISourceMulticastTransport,
+    IReadWriteDescriptor,
+    IPushProducer,
+    ISystemHandle,
+    ILoggingContext,
+)
+class UDPPort(ReceivingTransport, MulticastTransport):
+    """
+    A UDP socket that feeds a L{DatagramProtocol <twisted.internet.protocol.DatagramProtocol>}.
+
+    Addresses are C{(host, port)} as in Twisted; the host of an IPv6 one keeps its scope,
+    C{"fe80::1%eth0"}, when received, and may have one when given.
+
+    @ivar statistics: what was counted (L{PortStatistics}).
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        protocol: AbstractDatagramProtocol,
+        port: int = 0,
+        interface: InterfaceLike = "",
+        maxPacketSize: int = 65535,
+        *,
+        listenMultiple: bool = False,
+        reusePort: bool | None = None,
+        family: int | None = None,
+    ) -> None:
+        """
+        A port that is not open yet; the arguments are those of
+        L{GroupsockReactor.listenMulticast <txgroupsock.GroupsockReactor.listenMulticast>}.
+
+        @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.
+        """
+        if maxPacketSize < 1:
+            raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
+        self.reactor = reactor
+        self.protocol = protocol
+        self.port = port
+        self.interface = interface
+        self.maxPacketSize = maxPacketSize
+        self.listenMultiple = listenMultiple
+        # Linux shares multicast with SO_REUSEADDR alone; SO_REUSEPORT would also deal
+        # unicast datagrams out among the sockets.  The BSDs need it for either.
+        self.reusePort = (listenMultiple and not LINUX) if reusePort is None else reusePort
+        self.statistics = PortStatistics()
+        self.connected = False
+        self._family = family
+        self._buffer = bytearray(maxPacketSize + 1)
+        self._peer: tuple[tuple[str, int], ...] = ()
+        self._closing = []
+
+    def __repr__(self) -> str:
+        state = "not listening"
+        if self.connected:
+            host = self.getHost()
+            state = f"on {host.host} port {host.port}"
+        return f"<{type(self).__name__} of {type(self.protocol).__name__} {state}>"
+
+    # Sending
+
+    def write(self, packet: bytes, addr: SocketAddress | None = None) -> None:
+        """
+        Send a datagram, at once if the kernel has room and as soon as it has if not.
+
+        What the network does to it (no route, nobody there, a full queue, a firewall) is
+        counted in C{statistics} and never raised.
+
+        @param addr: C{(host, port)} with a literal address; L{None} on a connected port.
+        @raise MessageLengthError: it is larger than a datagram can be.
+        @raise InvalidAddressError: it is not a literal address of this port's family and a port.
+        @raise UnknownInterface: the scope of the host names no interface.
+        @raise TransferError: the kernel refuses the request itself.
+        """
+        self._sender.send(packet, self._target(addr))
+
+    def writeSequence(self, seq: Iterable[bytes], addr: SocketAddress | None = None) -> None:
+        """Send one datagram made of several pieces; see L{write}."""
+        self.write(b"".join(seq), addr)
+
+    def doWrite(self) -> None:
+        """Send what has been waiting for room."""
+        if self._sender.flush():
+            self.reactor.removeWriter(self)
+
+    def _target(self, addr: SocketAddress | None) -> SocketAddress | None:
+        """What to hand the kernel for an address; L{None} on a connected port."""
+        if self._peer:
+            if addr is not None and tuple(addr[:2]) not in self._peer:
+                raise ValueError(
+                    f"this port is connected to {self._peer[0]} and cannot write to {addr}"
+                )
+            return None
+        if addr is None:
+            raise ValueError("write() needs an address: this port is not connected")
+        return checkDestination(addr, self.addressFamily)
+
+    def connect(self, host: str, port: int) -> None:
+        """
+        Exchange datagrams with one address only.
+
+        @param host: a literal address; an IPv6 one may have a scope, C{"fe80::1%eth0"}.
+        @raise InvalidAddressError: it is not an address of this port's family.
+        @raise RuntimeError: the port is connected already.
+        @raise TransferError: no route leads there; the port stays unconnected.
+        """
+        if self._peer:
+            raise RuntimeError(f"this port is connected already, to {self._peer[0]}")
+        target = checkDestination((host, port), self.addressFamily)
+        try:
+            self.socket.connect(target)
+        except OSError as error:
+            raise TransferError(
+                error.errno, f"connect to {host}", sendAdvice(error.errno)
+            ) from error
+        # As the caller writes it, and as senders are written.
+        self._peer = ((host, port), fromSocketAddress(target))
+
+    # Broadcast
+
+    def setBroadcastAllowed(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface
+        """Whether this port may send to a broadcast address; at first it may not."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
+
+    def getBroadcastAllowed(self) -> bool:
+        """Whether this port may send to a broadcast address."""
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
+
+    # Life
+
+    def startListening(self) -> None:
+        """
+        Open the socket and begin to read.
+
+        @raise CannotListenError: it could not be had; C{socketError} says why.
+        """
+        try:
+            where = Where.of(self.interface, self._family)
+            sock = self._open(where)
+        except GroupsockError as error:
+            raise CannotListenError(self.interface, self.port, error) from error
+        self.addressFamily = sock.family
+        self.socket = sock
+        self.memberships = Memberships(sock, where.interface)
+        self._where = where
+        self._peer = ()
+        self._sender = DatagramSender(
+            sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
+        )
+        self.connected = True
+        self.resumeProducing()
+        try:
+            self.protocol.makeConnection(self)
+        except BaseException:
+            self._giveBack()
+            raise
+
+    def _open(self, where: Where) -> socket.socket:
+        env = Environment(reuseFlag=self.listenMultiple, sendingInterface=where.interface)
+        sock = setupDatagramSocket(
+            env,
+            self.port,
+            where.family,
+            bindAddress=where.address,
+            reusePort=self.reusePort,
+        )
+        try:
+            makeSocketNonBlocking(sock)
+            hearOnlyOwnGroups(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Close the port, leaving its groups.
+
+        @return: fires when it is closed and the protocol's C{stopProtocol} was called.
+        """
+        if not self.connected:
+            return succeed(None)
+        if not self._closing:
+            self.pauseProducing()
+            # Not now: this may be a call from within doRead, with more to be done there.
+            self.reactor.callLater(0, self.connectionLost)
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        return closed
+
+    def loseConnection(self) -> None:
+        """Twisted's old name for L{stopListening}."""
+        warnings.warn(
+            "Please use stopListening() to close a port", DeprecationWarning, stacklevel=2
+        )
+        self.stopListening()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """
+        Give everything back.
+
+        @param reason: why the reactor calls this, if it does: the descriptor has been closed,
+            or the reactor is stopping.  But poll and epoll also call this for an error that
+            waits on the socket, such as the echo of an ICMP message: then nothing is lost.
+        """
+        if not self.connected or (reason is not None and self._survives(reason)):
+            return
+        self.pauseProducing()
+        try:
+            self.protocol.doStop()
+        except BaseException:  # noqa: BLE001 - the descriptor has to be given back
+            self._log.failure("{port} failed in stopProtocol", port=self)
+        self._giveBack()
+
+    def _survives(self, reason: Failure) -> bool:
+        """Take the error that the reactor took for the end of a connection, if it is that."""
+        if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
+            survives = self.doRead() is None
+        else:  # while only writing, or when the reactor stops
+            survives = reason.check(ConnectionLost) is not None and self._takeError()
+        if survives and self._isReading:
+            self.reactor.addReader(self)
+        if survives and self.statistics.datagramsQueued:
+            self.reactor.addWriter(self)
+        return survives
+
+    def _giveBack(self) -> None:
+        self.pauseProducing()
+        self.reactor.removeWriter(self)
+        self.connected = False
+        self._sender.close()
+        with suppress(OSError):  # somebody else closed the descriptor
+            self.socket.close()
+        closing, self._closing = self._closing, []
+        for each in closing:
+            each.callback(None)
+
+    def stopProducing(self) -> None:
+        """Close the port."""
+        self.stopListening()
+
+    # What it is
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The address it is bound to."""
+        name = self.socket.getsockname()
+        if self.addressFamily == socket.AF_INET:
+            return IPv4Address("UDP", *name)
+        return IPv6Address("UDP", *name)
+
+    def getHandle(self) -> socket.socket:
+        """The socket, for options of one's own."""
+        return self.socket
+
+    def fileno(self) -> int:
+        """The descriptor; -1 when closed."""
+        return self.socket.fileno() if self.connected else -1
+
+    def logPrefix(self) -> str:
+        """The protocol's own prefix, or its class, and C{(UDP)}."""
+        protocol = self.protocol
+        if ILoggingContext.providedBy(protocol):
+            return f"{protocol.logPrefix()} (UDP)"
+        return f"{type(protocol).__name__} (UDP)"
+
+    def kernelDrops(self) -> int | None:
+        """
+        Datagrams that the kernel dropped because this port's receive buffer was full;
+        L{None} where it does not tell.
+        """
+        return kernelDrops(self.socket)
