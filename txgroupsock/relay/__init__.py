@@ -1,0 +1,1 @@
+"""The relay: inputs, outputs, and the service that runs them."""

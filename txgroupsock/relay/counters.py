@@ -1,0 +1,53 @@
+"""What a relay counts, and how it says so."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+
+from attrs import define, field
+
+
+@define
+class Counters:
+    """
+    Datagrams and bytes of payload that passed one place, and datagrams that did not.
+
+    @ivar datagrams: that passed.
+    @ivar bytes: of payload, in those.
+    @ivar dropped: datagrams lost here, by reason: an errno's name, C{"truncated"} for those
+        that were larger than the buffer, C{"kernel"} for those that found it full.
+    """
+
+    datagrams: int = 0
+    bytes: int = 0
+    dropped: Counter[str] = field(factory=Counter)
+
+    def passed(self, size: int) -> None:
+        """One datagram of so many bytes passed."""
+        self.datagrams += 1
+        self.bytes += size
+
+    def failed(self, number: int | None) -> None:
+        """One datagram was lost to an errno."""
+        self.dropped[errno.errorcode.get(number or 0, "unknown")] += 1
+
+    def copy(self) -> Counters:
+        """The counts as they are now."""
+        return Counters(self.datagrams, self.bytes, self.dropped.copy())
+
+    def __str__(self) -> str:
+        reasons = ", ".join(
+            f"{reason} {count:,}" for reason, count in sorted((+self.dropped).items())
+        )
+        dropped = f"{self.dropped.total():,} dropped" + (f" ({reasons})" if reasons else "")
+        return f"{self.datagrams:,} datagrams, {self.bytes:,} bytes, {dropped}"
+
+
+def bitRate(bits: float) -> str:
+    """A bit rate for people: C{"10.5 Mbit/s"}."""
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if bits < 1000:
+            return f"{bits:.1f} {unit}"
+        bits /= 1000
+    return f"{bits:.2f} Gbit/s"

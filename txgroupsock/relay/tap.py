@@ -1,0 +1,116 @@
+"""C{twistd groupsock-relay}: the command line, and the service that it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from txgroupsock import __version__
+from txgroupsock.relay.model import RouteModel
+from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.url import URLError
+
+
+class Options(usage.Options):
+    """
+    The options of C{twistd groupsock-relay}.
+
+    Mistakes raise L{StartError}, a single line and exit status 1, where twistd would print
+    the whole help and exit with 0.
+    """
+
+    synopsis = (
+        "[options] --from udp://[source@]address:port[?interface=NAME] "
+        "--to udp://address:port[?interface=NAME&ttl=N] ..."
+    )
+    longdesc = (
+        "Relays UDP datagrams, unchanged, from one input to any number of outputs, unicast or "
+        "multicast, IPv4 or IPv6.  --from udp://232.1.1.1:5000 receives a group from any source, "
+        "udp://10.0.0.1@232.1.1.1:5000 from that source only, and udp://:5000 what is sent to "
+        "this host itself.  IPv6 addresses are in brackets, with a scope where they need one: "
+        "udp://[fe80::1%eth0]:5000.  An interface is given by name, index or address.  A group "
+        "is sent to with a TTL of 1, so it stays on the link, unless ttl= says otherwise.  "
+        "SIGUSR1 prints the counters to the log, and so does the end."
+    )
+
+    optParameters = [
+        [
+            "demo",
+            None,
+            None,
+            (
+                "Relay a generated test stream on loopback and check what arrives, "
+                "for so many seconds or, without =SECONDS, until interrupted."
+            ),
+        ],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["from"] = []
+        self["to"] = []
+
+    def opt_from(self, url: str) -> None:
+        """The URL of the input; repeat for further sources of the same group."""
+        self["from"].append(url)
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"txgroupsock {__version__}")  # noqa: T201 - what it is for
+        raise SystemExit(0)
+
+    def opt_to(self, url: str) -> None:
+        """The URL of an output; repeat for further ones."""
+        self["to"].append(url)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        @raise StartError: it is wrong.
+        """
+        if options is not None:
+            # getopt knows no option whose value may be left out
+            options = ["--demo=0" if each == "--demo" else each for each in options]
+        try:
+            usage.Options.parseOptions(self, options)
+        except usage.UsageError as error:
+            hint = "'twistd groupsock-relay --help' lists the options"
+            raise StartError(f"{error}; {hint}") from None
+
+    def postOptions(self) -> None:
+        """Check what was given, and make the route of it."""
+        if self["demo"] is not None:
+            if self["from"] or self["to"]:
+                raise usage.UsageError("--demo has streams of its own: leave out --from and --to")
+            self["demo"] = _seconds(self["demo"])
+            return
+        for option in ("from", "to"):
+            if not self[option]:
+                raise usage.UsageError(f"--{option} is missing; --demo shows the relay at work")
+        try:
+            self["route"] = RouteModel.of(self["from"], self["to"])
+        except URLError as error:
+            raise StartError(error) from None
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise usage.UsageError(f"--demo={text}: the seconds to run are a number, such as 10")
+    return float(text)
+
+
+def makeService(options: Options) -> IService:
+    """What C{twistd groupsock-relay} runs."""
+    # twistd has installed the reactor that it was asked for by now, and no sooner.
+    from twisted.internet import reactor
+
+    from txgroupsock.relay.demo import DemoService
+    from txgroupsock.relay.route import Route
+
+    if options["demo"] is not None:
+        return DemoService(reactor, options["demo"])
+    return RelayService(reactor, Route.of(reactor, options["route"]))

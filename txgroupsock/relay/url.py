@@ -1,0 +1,128 @@
+"""
+URLs that name streams: C{udp://[source@]host:port[?interface=eth0&ttl=8]}.
+
+Pure: nothing is opened, looked up or resolved here.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+_SHAPE = "udp://[source@]address:port[?interface=NAME&ttl=N]"
+
+# Not a general URL parser's: those take the colons of an IPv6 source for those of a password,
+# and know no scope in an address (RFC 6874; most people write its % as it is, not as %25).
+_URL = re.compile(
+    r"(?:(?P<scheme>[^:/?#]*)://)?"
+    r"(?:(?P<source>[^/?#]*)@)?"
+    r"(?:\[(?P<bracketed>[^][/?#@%]+)(?:%(?:25)?(?P<scope>[^][/?#@]+))?\]|(?P<plain>[\w.-]*))"
+    r"(?::(?P<port>[^:/?#]*))?"
+    r"/?(?:\?(?P<options>.*))?",
+    re.DOTALL,
+)
+
+
+class URLError(ValueError):
+    """
+    A URL does not name a stream.
+
+    @ivar url: the URL.
+    @ivar problem: what is wrong with it, and how to mend it.
+    """
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url!r}: {problem}")
+        self.url = url
+        self.problem = problem
+
+
+@frozen
+class StreamURL:
+    """
+    A stream as its URL names it; whether such a stream can be is not known yet.
+
+    @ivar text: the whole URL.
+    @ivar host: an address (IPv6 without brackets and scope), a host name, or C{""} for every
+        IPv4 address of this host.
+    @ivar port: 1 to 65535.
+    @ivar source: the one host it comes from, or C{""}.
+    @ivar interface: name, index or address of an interface, or C{""}; what C{interface=} says,
+        or the scope of the address.
+    @ivar ttl: TTL or hop limit, 1 to 255, or L{None}.
+    """
+
+    text: str = field(eq=False)
+    host: str
+    port: int
+    source: str = ""
+    interface: str = ""
+    ttl: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> StreamURL:
+        """
+        Read a URL.
+
+        @raise URLError: it is not one, or says something that has no meaning here.
+        """
+        found = _URL.fullmatch(text)
+        if found is None:
+            raise URLError(text, f"it does not have the shape {_SHAPE}; IPv6 stands in brackets")
+        part = {key: value or "" for key, value in found.groupdict().items()}
+        if part["scheme"].lower() != "udp":
+            scheme = (
+                f"{part['scheme']}:// is not known here" if part["scheme"] else "it has no scheme"
+            )
+            raise URLError(text, f"{scheme}; the shape is {_SHAPE}")
+        source = part["source"]
+        if source.startswith("[") and source.endswith("]"):
+            source = source[1:-1]
+        options = _options(text, part["options"])
+        interface = options.get("interface", part["scope"])
+        if part["scope"] not in ("", interface):
+            raise URLError(
+                text,
+                f"the scope {part['scope']!r} and interface={interface} differ; leave one out",
+            )
+        host = part["bracketed"] or part["plain"]
+        return cls(text, host, _port(text, part["port"]), source, interface, _ttl(text, options))
+
+
+def _port(text: str, value: str) -> int:
+    if not value:
+        raise URLError(text, f"it has no port; the shape is {_SHAPE}")
+    number = _number(value)
+    if not 1 <= number <= 65535:
+        raise URLError(text, f"port {value} is not a number from 1 to 65535")
+    return number
+
+
+def _options(text: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for each in query.split("&") if query else ():
+        key, _, value = each.partition("=")
+        if key not in {"interface", "ttl"}:
+            raise URLError(text, f"unknown option {key!r}; there are 'interface' and 'ttl'")
+        if key in options:
+            raise URLError(text, f"the option {key!r} is there twice; leave one out")
+        if not value:
+            raise URLError(text, f"the option {key!r} has no value; give it one, or leave it out")
+        options[key] = unquote(value)
+    return options
+
+
+def _ttl(text: str, options: dict[str, str]) -> int | None:
+    if "ttl" not in options:
+        return None
+    number = _number(options["ttl"])
+    if not 1 <= number <= 255:
+        raise URLError(text, f"ttl={options['ttl']} is not a number from 1 to 255")
+    return number
+
+
+def _number(text: str) -> int:
+    """A short number of plain digits, or -1: int() also takes signs, spaces and underscores."""
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else -1
