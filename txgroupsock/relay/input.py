@@ -35,6 +35,7 @@ class UDPInput(DatagramProtocol):
     noisy = False  # Twisted would log when it starts and stops
 
     _log = Logger()
+    _receiver: IRunReceiver
 
     def __init__(self, reactor: Any, model: InputModel, *, isShared: bool | None = None) -> None:
         """
@@ -44,7 +45,6 @@ class UDPInput(DatagramProtocol):
         self._reactor = reactor
         self._model = model
         self._isShared = model.isMulticast if isShared is None else isShared
-        self._receiver: IRunReceiver | None = None
         self._port: UDPPort | None = None
         self._counters = Counters()
 
@@ -59,7 +59,7 @@ class UDPInput(DatagramProtocol):
 
     def openInput(self, receiver: IRunReceiver) -> None:
         """See L{IRelayInput}."""
-        model = self._model
+        model, self._receiver = self._model, receiver
         address = withScope(model.address, interfaceIndex(model.interface))
         port = UDPPort(self._reactor, self, model.port, str(address), listenMultiple=self._isShared)
         try:
@@ -71,7 +71,7 @@ class UDPInput(DatagramProtocol):
         except BaseException:
             port.connectionLost()
             raise
-        self._port, self._receiver = port, receiver
+        self._port = port
 
     def _prepare(self, port: UDPPort) -> None:
         """Join what there is to join, keep out what is not, and have room for it."""
@@ -106,7 +106,7 @@ class UDPInput(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Pass a datagram on as a run of one."""
-        self._counters.passed(len(datagram))
-        if self._receiver is not None:
-            arrival = self._reactor.seconds()
-            self._receiver.runReceived(Run(memoryview(datagram), len(datagram), addr, arrival))
+        size = len(datagram)
+        self._counters.passed(size)
+        run = Run(memoryview(datagram), size, addr, self._reactor.seconds())
+        self._receiver.runReceived(run)

@@ -225,8 +225,15 @@ def _isLoop(incoming: InputModel, output: OutputModel) -> bool:
     if output.port != incoming.port or address.version != incoming.address.version:
         return False
     if incoming.address.is_unspecified:
-        return address.is_loopback
+        return address.is_loopback or _isOurs(address)
     return address == incoming.address and not _areApart(incoming.interface, output.interface)
+
+
+def _isOurs(address: IPAddress) -> bool:
+    try:
+        return bool(interfaceIndex(address))
+    except UnknownInterface:
+        return False
 
 
 def _areApart(one: str, other: str) -> bool:

@@ -50,15 +50,16 @@ class Route:
 
     def openRoute(self) -> None:
         """
-        Open the outputs, then the input.
+        Open the input, then the outputs: the kernel might give an output the input's port.
 
         @raise OSError: one of them could not be opened; then none stays open.
         """
         with ExitStack() as opened:
+            self.input.openInput(self)
+            opened.callback(self.input.closeInput)
             for output in self.outputs:
                 output.openOutput()
                 opened.callback(output.closeOutput)
-            self.input.openInput(self)
             opened.pop_all()
 
     def closeRoute(self) -> Deferred[Any]:

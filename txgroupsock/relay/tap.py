@@ -66,6 +66,11 @@ class Options(usage.Options):
         """The URL of an output; repeat for further ones."""
         self["to"].append(url)
 
+    def parseArgs(self, *words: str) -> None:
+        """Refuse what belongs to no option."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} belongs to no option")
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Read the command line.
@@ -98,7 +103,7 @@ class Options(usage.Options):
 
 
 def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         raise usage.UsageError(f"--demo={text}: the seconds to run are a number, such as 10")
     return float(text)
 

@@ -1,0 +1,246 @@
+"""Where a route's datagrams go: real sockets on loopback."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from tests.relay.support import BOTH_FAMILIES, LOOPBACK, Listener, loggedLines, url
+from txgroupsock.interfaces import IRelayOutput, IRunReceiver
+from txgroupsock.primitives import GroupsockError, UnknownInterface
+from txgroupsock.primitives.run import Run
+from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.output import UDPOutput
+
+GROUP = {socket.AF_INET: "239.7.7.7", socket.AF_INET6: "ff15::7777"}
+LINK_GROUP = "ff02::7777"
+NOWHERE = "udp://192.0.2.1:9"  # RFC 5737
+
+
+def runOf(*datagrams: bytes) -> Run:
+    """One run; all the datagrams but the last have the size of the first."""
+    data = b"".join(datagrams)
+    return Run(memoryview(data), len(datagrams[0]), ("127.0.0.1", 1), 0.0)
+
+
+@contextmanager
+def opened(text: str, clock: Any = None) -> Iterator[UDPOutput]:
+    """An open output, closed in the end."""
+    output = UDPOutput(clock or Clock(), OutputModel.parse(text))
+    output.openOutput()
+    try:
+        yield output
+    finally:
+        output.closeOutput()
+
+
+@pytest.fixture(name="noRoute")
+def fixtureNoRoute() -> None:
+    """Skips where some route leads everywhere: outside the private network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        if sock.connect_ex(("192.0.2.1", 9)) != errno.ENETUNREACH:
+            pytest.skip("a default route leads to 192.0.2.1 here")
+
+
+def test_itIsWhatItSays() -> None:
+    """An output provides IRelayOutput, and with it IRunReceiver."""
+    output = UDPOutput(Clock(), OutputModel.parse("udp://127.0.0.1:9"))
+    verifyObject(IRelayOutput, output)
+    verifyObject(IRunReceiver, output)
+    assert repr(output) == "<UDPOutput udp://127.0.0.1:9>"
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_everyDatagramOfARunIsSent(reactor: Any, family: int) -> None:
+    """A run of several datagrams arrives as those datagrams, in order, and each is counted."""
+    host = LOOPBACK[socket.AddressFamily(family)]
+    with Listener(reactor, host) as listener, opened(url(host, listener.port)) as output:
+        output.runReceived(runOf(b"aaa", b"bbb", b"c"))
+        output.runReceived(runOf(b""))
+        assert await listener.payloads(4) == [b"aaa", b"bbb", b"c", b""]
+        assert str(output.counters) == "4 datagrams, 7 bytes, 0 dropped"
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_eachOutputHasItsOwnTTL(reactor: Any, family: socket.AddressFamily) -> None:
+    """Two groups get the TTLs of their outputs; one without gets the kernel's 1."""
+    group, other = GROUP[family], GROUP[family][:-1] + "8"
+    with (
+        Listener(reactor, group, group=group) as one,
+        Listener(reactor, other, group=other) as two,
+        opened(url(group, one.port, "?interface=lo&ttl=7")) as low,
+        opened(url(other, two.port, "?interface=lo&ttl=200")) as high,
+        opened(url(group, one.port, "?interface=lo")) as usual,
+    ):
+        for each in (low, high, usual):
+            each.runReceived(runOf(b"x"))
+        assert [each.ttl for each in await one.take(2)] == [7, 1]
+        assert [each.ttl for each in await two.take(1)] == [200]
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_unicastHasItsTTL(reactor: Any, family: socket.AddressFamily) -> None:
+    """A host gets the TTL of its output too; without one it is the kernel's, which is not 1."""
+    host = LOOPBACK[family]
+    with (
+        Listener(reactor, host) as listener,
+        opened(url(host, listener.port, "?ttl=33")) as chosen,
+        opened(url(host, listener.port)) as usual,
+    ):
+        chosen.runReceived(runOf(b"x"))
+        usual.runReceived(runOf(b"x"))
+        first, second = await listener.take(2)
+        assert first.ttl == 33
+        assert second.ttl > 1
+
+
+@pytest.mark.parametrize("text", ["[ff02::7777%lo]:{}", "[ff02::7777]:{}?interface=lo"])
+@pytest_twisted.ensureDeferred
+async def test_aLinkLocalGroupIsReached(reactor: Any, text: str) -> None:
+    """A link-local group is sent to by its scope or by interface=, which mean the same."""
+    with (
+        Listener(reactor, LINK_GROUP, group=LINK_GROUP) as listener,
+        opened("udp://" + text.format(listener.port)) as output,
+    ):
+        output.runReceived(runOf(b"hello"))
+        assert await listener.payloads(1) == [b"hello"]
+        assert output.describe() == [f"sending to ff02::7777 port {listener.port} by lo"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_aHostNameIsLookedUp(reactor: Any) -> None:
+    """A host name is looked up when the output is opened, and its address shown."""
+    with (
+        Listener(reactor, "127.0.0.1") as listener,
+        opened(f"udp://localhost:{listener.port}") as output,
+    ):
+        line = output.describe()[0]
+        if "::1" in line:
+            pytest.skip("localhost is ::1 first on this machine")
+        output.runReceived(runOf(b"hello"))
+        assert await listener.payloads(1) == [b"hello"]
+        assert line == f"sending to 127.0.0.1 port {listener.port}"
+
+
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64 + ".example", "a..b"])
+def test_aHostNameThatCannotBeFoundIsSaid(name: str) -> None:
+    """Opening an output whose host name leads nowhere raises an error that names it."""
+    output = UDPOutput(Clock(), OutputModel.parse(f"udp://{name}:5000"))
+    with pytest.raises(GroupsockError) as caught:
+        output.openOutput()
+    assert str(caught.value).startswith(f"cannot find the address of {name}: ")
+    assert str(caught.value).endswith("check the name and this host's DNS, or give an address")
+    assert output.describe() == []
+
+
+def test_anUnknownInterfaceIsSaid() -> None:
+    """Opening an output on an interface that does not exist raises, naming those that do."""
+    output = UDPOutput(Clock(), OutputModel.parse("udp://239.1.1.1:5?interface=nope0"))
+    with pytest.raises(UnknownInterface, match=r"nope0.*there are: .*lo"):
+        output.openOutput()
+
+
+def test_aSocketThatCannotBePreparedIsClosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong once there is a socket, it does not stay open."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOBUFS, "no memory")
+
+    monkeypatch.setattr("txgroupsock.relay.output.increaseSendBufferTo", refuse)
+    output = UDPOutput(Clock(), OutputModel.parse("udp://127.0.0.1:9"))
+    with pytest.raises(OSError, match="no memory"):
+        output.openOutput()
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_theLargestDatagramIsSentAndALargerOneIsDropped(
+    reactor: Any, family: socket.AddressFamily
+) -> None:
+    """What a UDP datagram can hold is sent; a byte more is EMSGSIZE, counted and dropped."""
+    most = 65507 if family == socket.AF_INET else 65527
+    host = LOOPBACK[family]
+    with Listener(reactor, host) as listener, opened(url(host, listener.port)) as output:
+        output.runReceived(runOf(bytes(most + 1)))
+        output.runReceived(runOf(bytes(most)))
+        assert await listener.payloads(1) == [bytes(most)]
+        assert output.counters.dropped == {"EMSGSIZE": 1}
+        assert output.counters.datagrams == 1
+
+
+@pytest.mark.usefixtures("noRoute")
+def test_whatCannotBeSentIsCounted() -> None:
+    """Without a route every datagram is dropped and counted as ENETUNREACH; nothing is raised."""
+    with opened(NOWHERE) as output:
+        output.runReceived(runOf(b"aa", b"bb", b"c"))
+        assert str(output.counters) == "0 datagrams, 0 bytes, 3 dropped (ENETUNREACH 3)"
+
+
+@pytest.mark.usefixtures("noRoute")
+def test_failuresAreLoggedOnceInTenSeconds() -> None:
+    """The first failure is logged at once, then a line in ten seconds, with the number since."""
+    clock = Clock()
+    with opened(NOWHERE, clock) as output, loggedLines() as lines:
+        for _ in range(5):
+            output.runReceived(runOf(b"x"))
+        assert len(lines) == 1
+        clock.advance(9.9)
+        output.runReceived(runOf(b"x"))
+        assert len(lines) == 1
+        clock.advance(0.1)
+        output.runReceived(runOf(b"x", b"x"))
+        assert len(lines) == 2
+    assert lines[0] == (
+        f"{NOWHERE}: cannot send 1 byte to 192.0.2.1:9: Network is unreachable; no route leads "
+        "there from the source address: name an interface, or add a route (1 dropped since the "
+        "last such line)"
+    )
+    assert lines[1].endswith("(6 dropped since the last such line)")
+
+
+def test_aFullSendBufferDropsInsteadOfWaiting() -> None:
+    """When the kernel has no room a datagram is dropped as EAGAIN; the output never waits."""
+    with opened("udp://127.0.0.1:9") as output:
+        assert output._socket is not None
+        assert output._socket.getblocking() is False
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            ours.setblocking(False)
+            real, output._socket, output._target = output._socket, ours, None
+            try:
+                for _ in range(2000):
+                    output.runReceived(runOf(b"x"))
+            finally:
+                output._socket = real
+        assert output.counters.dropped["EAGAIN"] > 0
+        assert output.counters.datagrams + output.counters.dropped.total() == 2000
+
+
+def test_aClosedOutputDropsAndCounts() -> None:
+    """What reaches an output before it is open or after it is closed is counted as dropped."""
+    output = UDPOutput(Clock(), OutputModel.parse("udp://127.0.0.1:9"))
+    output.runReceived(runOf(b"aa", b"b"))
+    output.openOutput()
+    output.closeOutput()
+    output.closeOutput()
+    output.runReceived(runOf(b""))
+    assert str(output.counters) == "0 datagrams, 0 bytes, 3 dropped (closed 3)"
+
+
+def test_whereItSendsIsSaid() -> None:
+    """The description has address, port, interface and TTL, as far as they were given."""
+    with opened("udp://239.1.1.1:5000?interface=127.0.0.1&ttl=8") as output:
+        assert output.describe() == ["sending to 239.1.1.1 port 5000 by lo with TTL 8"]
+    with opened("udp://127.0.0.1:5000") as output:
+        assert output.describe() == ["sending to 127.0.0.1 port 5000"]

@@ -1,0 +1,343 @@
+"""The command line of twistd groupsock-relay, in this process and as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+
+from tests.relay.support import SECONDS, Twistd, freePort, send
+from txgroupsock import __version__
+from txgroupsock.relay.demo import DemoService
+from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.tap import Options, makeService
+
+HINT = "'twistd groupsock-relay --help' lists the options"
+LOW_PORT = 80
+WITHOUT_LOW_PORTS = (
+    "import ctypes\n"
+    # <linux/prctl.h>, <linux/capability.h>; without the right to do so it has no such right anyway
+    "pr_capbset_drop, cap_net_bind_service = 24, 10\n"
+    "ctypes.CDLL(None).prctl(pr_capbset_drop, cap_net_bind_service, 0, 0, 0)"
+)
+
+
+def parsed(*arguments: str) -> Options:
+    """The options that a command line gives."""
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+# Options
+
+
+def test_thePluginIsFound() -> None:
+    """The plugins of twistd include groupsock-relay, with a line of description."""
+    [plugin] = [each for each in getPlugins(IServiceMaker) if each.tapname == "groupsock-relay"]
+    assert plugin.description == "Relay UDP multicast and unicast streams."
+    assert plugin.options is Options
+
+
+def test_theRouteIsMadeOfFromAndTo(reactor: Any) -> None:
+    """--from and --to, each repeated as needed, make one route."""
+    options = parsed(
+        *("--from", "udp://10.0.0.1@232.1.1.1:5000", "--from=udp://10.0.0.2@232.1.1.1:5000"),
+        *("--to", "udp://10.0.0.3:5000", "--to=udp://[ff15::1]:5000?ttl=8"),
+    )
+    route = options["route"]
+    assert [str(each) for each in route.input.sources] == ["10.0.0.1", "10.0.0.2"]
+    assert [str(each) for each in route.outputs] == [
+        "udp://10.0.0.3:5000",
+        "udp://[ff15::1]:5000?ttl=8",
+    ]
+    service = makeService(options)
+    assert isinstance(service, RelayService)
+    assert len(service.route.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [(["--demo"], 0.0), (["--demo=3"], 3.0), (["--demo", "--demo=0.5"], 0.5)],
+)
+def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) -> None:
+    """--demo runs until interrupted, --demo=SECONDS for that long."""
+    options = parsed(*arguments)
+    assert options["demo"] == seconds
+    assert isinstance(makeService(options), DemoService)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], f"--from is missing; --demo shows the relay at work; {HINT}"),
+        (
+            ["--to=udp://127.0.0.1:5"],
+            f"--from is missing; --demo shows the relay at work; {HINT}",
+        ),
+        (["--from=udp://:5"], f"--to is missing; --demo shows the relay at work; {HINT}"),
+        (
+            ["--demo", "--to=udp://127.0.0.1:5"],
+            f"--demo has streams of its own: leave out --from and --to; {HINT}",
+        ),
+        (
+            ["--from=udp://:5", "--demo=3"],
+            f"--demo has streams of its own: leave out --from and --to; {HINT}",
+        ),
+        (["--demo=soon"], f"--demo=soon: the seconds to run are a number, such as 10; {HINT}"),
+        (["--demo=-1"], f"--demo=-1: the seconds to run are a number, such as 10; {HINT}"),
+        (["--demo=inf"], f"--demo=inf: the seconds to run are a number, such as 10; {HINT}"),
+        (
+            ["--demo=" + "9" * 400],
+            f"--demo={'9' * 400}: the seconds to run are a number, such as 10; {HINT}",
+        ),
+        (["--demo="], f"--demo=: the seconds to run are a number, such as 10; {HINT}"),
+        (["--form=udp://:5"], f"option --form not recognized; {HINT}"),
+        (["--from"], f"option --from requires argument; {HINT}"),
+        (["udp://:5"], f"'udp://:5' belongs to no option; {HINT}"),
+        (["--demo", "5"], f"'5' belongs to no option; {HINT}"),
+        (
+            ["--from=udp://:5", "--to=udp://127.0.0.1"],
+            (
+                "'udp://127.0.0.1': it has no port; the shape is "
+                "udp://[source@]address:port[?interface=NAME&ttl=N]"
+            ),
+        ),
+    ],
+)
+def test_aWrongCommandLineIsAStartError(arguments: list[str], problem: str) -> None:
+    """Every mistake is one line that says what is wrong and what would be right."""
+    with pytest.raises(StartError) as caught:
+        parsed(*arguments)
+    assert str(caught.value) == f"groupsock-relay: {problem}"
+
+
+def test_theVersionIsOurs(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints the version of txgroupsock, not Twisted's, and ends with status 0."""
+    with pytest.raises(SystemExit) as caught:
+        parsed("--version")
+    assert not caught.value.code
+    assert capsys.readouterr().out == f"txgroupsock {__version__}\n"
+
+
+def test_theHelpHasEveryOption(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help describes the options and the shape of URLs, and ends with status 0."""
+    with pytest.raises(SystemExit) as caught:
+        parsed("--help")
+    assert not caught.value.code
+    text = capsys.readouterr().out
+    for each in ("--from=", "--to=", "--demo=", "udp://[source@]address:port", "SIGUSR1"):
+        assert each in text
+
+
+# A process that cannot start
+
+
+def failure(folder: Path, *arguments: str, through: str = "") -> str:
+    """The one line with which a relay refuses to start, in the foreground."""
+    with Twistd(folder, *arguments, through=through) as relay:
+        assert relay.end() == 1, relay.text
+        assert not relay.pidFile.exists()
+        assert "Traceback" not in relay.text
+        lines = [line for line in relay.messages if line.startswith("groupsock-relay: ")]
+        rest = [line for line in relay.messages if line not in lines]
+    # What twistd itself says when it starts is all there is besides.
+    assert all(re.search("starting up|reactor class", line) for line in rest), rest
+    assert len(lines) == 1, relay.text
+    return lines[0].removeprefix("groupsock-relay: ")
+
+
+TO = "--to=udp://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--from=tcp://239.1.1.1:5000", TO],
+            (
+                "'tcp://239.1.1.1:5000': tcp:// is not known here; the shape is "
+                "udp://[source@]address:port[?interface=NAME&ttl=N]"
+            ),
+        ),
+        (
+            ["--from=udp://10.0.0.1@10.1.1.1:5000", TO],
+            (
+                "'udp://10.0.0.1@10.1.1.1:5000': 10.1.1.1 is not a multicast group (224.0.0.0/4 or "
+                "ff00::/8), and a source can be chosen only for one"
+            ),
+        ),
+        (
+            ["--from=udp://239.1.1.1:5000"],
+            "--to is missing; --demo shows the relay at work; " + HINT,
+        ),
+    ],
+    ids=["bad URL", "no group", "no --to"],
+)
+def test_aMistakeIsOneLine(tmp_path: Path, arguments: list[str], line: str) -> None:
+    """A wrong command line prints one line and exits with 1."""
+    assert failure(tmp_path, *arguments) == line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--from=udp://239.1.1.1:5000?interface=nope0", TO],
+        ["--from=udp://:5000", "--to=udp://239.1.1.1:5001?interface=nope0"],
+    ],
+    ids=["input", "output"],
+)
+def test_anUnknownInterfaceIsOneLine(tmp_path: Path, arguments: list[str]) -> None:
+    """An interface that does not exist is named, and so are those that do."""
+    assert failure(tmp_path, *arguments).startswith(
+        "cannot find the interface nope0: no interface has that name, index or address; "
+        "there are: lo (127.0.0.1, ::1)"
+    )
+
+
+def test_aPortInUseIsOneLine(tmp_path: Path) -> None:
+    """A port that another program has is named, with the way to find that program."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert failure(tmp_path, f"--from=udp://127.0.0.1:{port}", TO) == (
+            f"cannot bind to 127.0.0.1:{port}: Address already in use; another socket has this "
+            f"port and does not share it: stop that program ('ss -lntup sport = :{port}' names "
+            "it), or choose another port"
+        )
+
+
+def test_aLowPortWithoutPrivilegeIsOneLine(tmp_path: Path) -> None:
+    """A port below 1024 without the right to it is refused, with what would give the right."""
+    start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if start <= LOW_PORT:
+        pytest.skip(f"here everybody may use ports from {start} on")
+    line = failure(tmp_path, f"--from=udp://127.0.0.1:{LOW_PORT}", TO, through=WITHOUT_LOW_PORTS)
+    assert line == (
+        f"cannot bind to 127.0.0.1:{LOW_PORT}: Permission denied; ports below {start} need root "
+        "or CAP_NET_BIND_SERVICE: start as root, or choose a higher port"
+    )
+
+
+def test_aDaemonThatCannotStartSaysSo(tmp_path: Path) -> None:
+    """As a daemon it reports the failure to the terminal, exits with 1, and has the whole line in
+    its log; the pid file is gone.
+    """
+    log = tmp_path / "relay.log"
+    arguments = ("--from=udp://239.1.1.1:5000?interface=nope0", TO)
+    with Twistd(tmp_path, *arguments, options=(f"--logfile={log}",)) as relay:
+        assert relay.end() == 1
+        assert "StartError: groupsock-relay: cannot find the interface" in relay.text
+        assert "Traceback" not in relay.text
+    # The daemon is still ending when the process that started it has ended.
+    deadline = time.monotonic() + SECONDS
+    while "there are: lo" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "groupsock-relay: cannot find the interface nope0: " in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (tmp_path / "twistd.pid").exists()
+
+
+# A process that runs
+
+
+@contextmanager
+def relaying(folder: Path, *options: str) -> Iterator[tuple[Twistd, Callable[[], None]]]:
+    """A relay that runs in the foreground, and what sends it a datagram and waits for that."""
+    port = freePort()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(SECONDS)
+        urls = [f"udp://127.0.0.1:{each}" for each in (port, sock.getsockname()[1])]
+
+        def relay() -> None:
+            send(b"hello", "127.0.0.1", port)
+            assert sock.recv(100) == b"hello"
+
+        arguments = ("--from", urls[0], "--to", urls[1])
+        with Twistd(folder, *arguments, options=("-n", *options)) as process:
+            process.waitFor("listening on 127.0.0.1 port [0-9]+\n")
+            process.waitFor("sending to 127.0.0.1 port [0-9]+\n")
+            yield process, relay
+
+
+@pytest.mark.parametrize("name", ["poll", "select", "asyncio"])
+def test_itRunsOnTheReactorAskedFor(tmp_path: Path, name: str) -> None:
+    """The option --reactor= of twistd chooses the reactor; the relay relays on it, and prints its
+    counters on SIGUSR1 and at the end.
+    """
+    with relaying(tmp_path, f"--reactor={name}") as (process, relay):
+        assert re.search(rf"reactor class: \S*{name}", process.text, re.IGNORECASE)
+        for count in (1, 2):
+            relay()
+            process.signal(signal.SIGUSR1)
+            process.waitFor(f"out, .*: {count} datagrams, {5 * count} bytes, 0 dropped\n")
+        process.signal(signal.SIGTERM)
+        assert process.end() == -signal.SIGTERM
+        assert process.messages.count("in: 2 datagrams, 10 bytes, 0 dropped") == 2
+        assert "Traceback" not in process.text
+        assert not process.pidFile.exists()
+
+
+def test_SIGINTEndsItCleanly(tmp_path: Path) -> None:
+    """Ctrl-C prints the counters, removes the pid file, and leaves no traceback."""
+    with relaying(tmp_path) as (process, relay):
+        relay()
+        assert process.pidFile.exists()
+        process.signal(signal.SIGINT)
+        assert process.end() == -signal.SIGINT
+        assert "in: 1 datagrams, 5 bytes, 0 dropped" in process.messages
+        assert "out, sending to 127.0.0.1 port " in process.text
+        assert "Traceback" not in process.text
+        assert not process.pidFile.exists()
+
+
+def test_aDaemonRotatesItsLogAndPrintsItsCounters(tmp_path: Path) -> None:
+    """On SIGUSR1 a daemon rotates its log, as twistd does, and prints its counters too; SIGTERM
+    ends it and removes the pid file.
+    """
+    log, rotated = tmp_path / "relay.log", tmp_path / "relay.log.1"
+    options = (f"--logfile={log}",)
+    arguments = (f"--from=udp://127.0.0.1:{freePort()}", TO)
+    with Twistd(tmp_path, *arguments, options=options) as relay:
+        assert relay.end() == 0
+        assert relay.text == ""
+        pid = int(relay.pidFile.read_text())
+    try:
+        os.kill(pid, signal.SIGUSR1)
+        deadline = time.monotonic() + SECONDS
+        while not _holds(log, "in: 0 datagrams") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "sending to 127.0.0.1 port 9" in rotated.read_text()
+        assert "in: 0 datagrams, 0 bytes, 0 dropped" in log.read_text()
+        os.kill(pid, signal.SIGTERM)
+        while _isAlive(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        if _isAlive(pid):
+            os.kill(pid, signal.SIGKILL)
+            pytest.fail("the daemon did not end on SIGTERM")
+    assert log.read_text().count("in: 0 datagrams, 0 bytes, 0 dropped") == 2
+    assert not relay.pidFile.exists()
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and text in path.read_text()
+
+
+def _isAlive(pid: int) -> bool:
+    """Whether a process that is not our child still runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
