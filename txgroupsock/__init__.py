@@ -1,8 +1,12 @@
 """Source-specific multicast, keep-alive TCP and a stream relay for Twisted."""
 
+from txgroupsock.destinations import Destination
+from txgroupsock.groupsock import Groupsock
+from txgroupsock.lookuptable import GroupsockLookupTable
 from txgroupsock.ports import GroupsockReactor, JoinError, PortStatistics, UDPPort
 from txgroupsock.primitives import (
     AddressError,
+    Environment,
     GroupsockError,
     Membership,
     MembershipError,
@@ -15,13 +19,19 @@ from txgroupsock.primitives import (
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.url import URLError
+from txgroupsock.traffic import GroupsockStatistics, Traffic
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "Destination",
+    "Environment",
+    "Groupsock",
     "GroupsockError",
+    "GroupsockLookupTable",
     "GroupsockReactor",
+    "GroupsockStatistics",
     "JoinError",
     "Membership",
     "MembershipError",
@@ -29,6 +39,7 @@ __all__ = [
     "PortStatistics",
     "Route",
     "Run",
+    "Traffic",
     "TransferError",
     "UDPPort",
     "URLError",

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import random
 import socket
+from collections.abc import Callable
 
 from txgroupsock.primitives.environment import Environment
 from txgroupsock.primitives.errors import AddressError
@@ -91,6 +92,37 @@ def chooseRandomIPv6SSMAddress(scope: int = 0xE) -> str:
         )
     prefix = (0xFF30 | scope) << 112
     return str(ipaddress.IPv6Address(prefix | _systemRandom.randint(0x80000000, 0xFFFFFFFF)))
+
+
+class OurAddresses:
+    """
+    Whether a host, as text, is this one; its addresses are looked up anew now and then.
+
+    LIVE555 looks once, and never learns of a change by DHCP.
+    """
+
+    maxAge = 10.0
+    """Seconds; looking costs up to a millisecond, and only a sender with our port needs it."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """@param seconds: the time, as from a reactor."""
+        self._seconds = seconds
+        self._addresses: frozenset[str] = frozenset()
+        self._lookedAt = float("-inf")
+        self._look()
+
+    def __contains__(self, host: str) -> bool:
+        if self._seconds() - self._lookedAt >= self.maxAge:
+            self._look()
+        return host.partition("%")[0] in self._addresses or host.startswith("127.")
+
+    def _look(self) -> None:
+        self._lookedAt = self._seconds()
+        try:
+            found = [address for each in listInterfaces() for address in each.addresses]
+        except OSError:  # out of descriptors: what was found before has to do
+            return
+        self._addresses = frozenset(socket.inet_ntop(familyOf(each), each.packed) for each in found)
 
 
 def _has(env: Environment, family: int) -> bool:
