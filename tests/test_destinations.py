@@ -107,7 +107,7 @@ test_theTableIsAsTheModel = DestinationTable.TestCase
         ("0.0.0.0", 5000, 1, AddressError),
         ("239.1.1.1", 0, 1, AddressError),
         ("239.1.1.1", 65536, 1, AddressError),
-        ("239.1.1.1", 5000, 0, SocketOptionError),
+        ("239.1.1.1", 5000, -1, SocketOptionError),
         ("239.1.1.1", 5000, 256, SocketOptionError),
     ],
 )
@@ -139,6 +139,12 @@ def test_aScopeIsTheInterfaceHoweverItIsWritten() -> None:
 def test_aDestinationSaysWhatItIs() -> None:
     """For logs: address, port, TTL and session."""
     assert str(next(iter(_one("ff15::1")))) == "[ff15::1]:5000 with TTL 255 (session 0)"
+
+
+def test_noMessageCarriesATTLOfNone() -> None:
+    """Linux refuses 0 in a message, though it is the multicast TTL that stays on the host."""
+    table = Destinations(socket.AF_INET)
+    assert table.add("239.1.1.1", 5000, ttl=0).ancillary is None
 
 
 def test_withoutTTLsOfMessagesTheSocketHasToBeTold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ async def test_closingGivesEverythingBack(reactor: Any, family: Family) -> None:
         (("239.1.2.3", PORT), {"interface": "nothing"}, UnknownInterface),
         (("10.0.0.1", PORT), {"source": "10.0.0.2"}, AddressError),
         (("239.1.2.3", PORT), {"source": "fd00::1"}, AddressError),
-        (("239.1.2.3", PORT), {"ttl": 0}, GroupsockError),
+        (("239.1.2.3", PORT), {"ttl": 256}, GroupsockError),
         (("239.1.2.3", PORT), {"env": Environment(sendingInterface="nothing")}, UnknownInterface),
         (
             ("239.1.2.3", PORT),
@@ -465,7 +465,7 @@ def test_aChangeThatFailsChangesNothing(make: Make, family: Family) -> None:
         taken.bind((family.everywhere, 0))
         for arguments in (
             {"port": taken.getsockname()[1]},
-            {"ttl": 0},
+            {"ttl": 256},
             {"address": "host.example"},
             {"sessionId": 5},
             {"address": FAMILIES[family.number == socket.AF_INET].group},

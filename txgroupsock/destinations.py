@@ -32,13 +32,14 @@ class Destination:
 
     @ivar address: unicast or multicast.
     @ivar port: 1 to 65535.
-    @ivar ttl: TTL or hop limit of what is sent to it, 1 to 255.
+    @ivar ttl: TTL or hop limit of what is sent to it, 1 to 255.  With 0 multicast stays on this
+        host, and unicast has the system's own.
     @ivar sessionId: the caller's name for it; several destinations may share one.
     @ivar sent: what the kernel took for it.
     @ivar dropped: datagrams that it did not take, by errno.
     @ivar target: what to hand C{sendmsg}.
-    @ivar ancillary: what carries the TTL of each message; L{None} where the system has no such
-        thing and the socket has to be told.
+    @ivar ancillary: what carries the TTL of each message; L{None} where it cannot be carried (0,
+        and by systems that have no such thing) and the socket has to be told.
     """
 
     address: IPAddress
@@ -58,6 +59,8 @@ class Destination:
 
     @ancillary.default
     def _makeAncillary(self) -> Ancillary | None:
+        if not self.ttl:
+            return None
         try:
             return ancillaryFor(familyOf(self.address), ttl=self.ttl)
         except NotSupportedHere:

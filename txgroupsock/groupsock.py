@@ -83,7 +83,8 @@ class Groupsock:
             C{"::"} only say the family.
         @param port: to receive on, and that of the first destination; 0 lets the kernel choose.
         @param source: the one sender to hear (source-specific), or L{None} for any.
-        @param ttl: TTL or hop limit for the first destination.
+        @param ttl: TTL or hop limit for the first destination, 0 to 255; with 0 multicast stays
+            on this host.
         @param interface: where the group is joined and multicast leaves, by name, index or
             address; left out, those of C{env}, or the routing table's choice.
         @param sendOnly: never join; see L{multicastSendOnly}.

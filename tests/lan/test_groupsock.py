@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,10 @@ from twisted.internet.task import Clock, deferLater
 
 from tests.lan.lan import Host, Lan
 from tests.lan.listener import Listener
+from tests.lan.program import Program
 from tests.lan.wire import Capture, Frame, RecordKind, UDPFrame, datagram, report
 from txgroupsock import Groupsock
+from txgroupsock.primitives import socketJoinGroup
 from txgroupsock.primitives.ouraddress import OurAddresses
 
 Begin = Callable[..., Capture]
@@ -163,6 +167,25 @@ async def test_eachDestinationHasItsTTLOnTheWire(
     groupsock.output(b"second")
     assert (await sent(b"second", family.other)).ttl == 9
     assert (await sent(b"second", family.group)).ttl == 5
+
+
+@bothFamilies
+@pytest_twisted.ensureDeferred
+async def test_aTTLOfNoneStaysOnTheHost(
+    lan: Lan, reactor: Any, make: Make, capture: Begin, family: Family
+) -> None:
+    """Members there hear it, and the wire never does; other destinations keep their TTLs."""
+    a = lan["a"]
+    receiver = Receiver()
+    wire = capture(a)
+    make(a, family.group, PORT, receiver)
+    groupsock = make(a, family.group, PORT, ttl=0, sendOnly=True)
+    groupsock.addDestination(family.other, PORT, 1, ttl=3)
+    assert groupsock.output(b"quiet") == 2
+    await receiver.has(reactor, 1)
+    frame = await wire.until(reactor, datagram(b"quiet", destination=family.other))
+    assert frame.ttl == 3
+    assert not any(datagram(destination=family.group)(each) for each in wire.drain())
 
 
 @bothFamilies
@@ -314,3 +337,23 @@ async def test_toSendOnlyFromNowOnLeaves(
     await wire.until(reactor, report(RecordKind.CHANGE_TO_INCLUDE_MODE, family.group))
     lan.waitForNoMember(a, family.group)
     assert groupsock.output(b"sent") == 1
+
+
+def test_theGuidesRelayRelays(lan: Lan) -> None:
+    """The program in docs/groupsock.md, as it stands there, does what LIVE555's testRelay does."""
+    guide = (Path(__file__).parents[2] / "docs" / "groupsock.md").read_text(encoding="utf-8")
+    code = guide.split("```python\n")[1].split("```")[0]
+    a, b, c = lan.hosts
+    with c.socket(socket.AF_INET) as receiver, Program(b, sys.executable, "-c", code):
+        receiver.bind(("239.255.43.43", 4444))
+        receiver.settimeout(5)
+        with c:
+            socketJoinGroup(receiver, "239.255.43.43", "eth0")
+        lan.waitForMember(b, "239.255.42.42")
+        lan.waitForMember(c, "239.255.43.43")
+        with a.socket(socket.AF_INET) as sender:
+            for number in range(3):
+                sender.sendto(b"%d" % number, ("239.255.42.42", 8888))
+        received = [receiver.recvfrom(100) for _ in range(3)]
+    assert [data for data, _ in received] == [b"0", b"1", b"2"]
+    assert {sender for _, sender in received} == {(b.ipv4, 4444)}

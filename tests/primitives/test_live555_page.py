@@ -11,6 +11,8 @@ from txgroupsock import primitives
 
 PAGE = Path(__file__).parents[2] / "docs" / "live555.md"
 SNIPPET = re.compile(r"`([^`]+)`")
+# The last has tests of its own, in tests/test_groupsock_pages.py.
+OTHER_SECTIONS = {"Errors", "What needs nothing here", "The Groupsock object"}
 CALL = re.compile(r"(\w+)\(([^)]*)\)(?: -> (\w+))?")
 
 
@@ -20,7 +22,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             section = line.removeprefix("## ")
-        elif line.startswith("| ") and section not in {"Errors", "What needs nothing here"}:
+        elif line.startswith("| ") and section not in OTHER_SECTIONS:
             cells = [cell.strip() for cell in line.strip("|").split(" | ")]
             if cells[1:2] != ["here"]:
                 yield (cells[0], cells[1].rstrip("| "), "".join(cells[2:]))
