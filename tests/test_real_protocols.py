@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import txthings.resource
 from twisted.internet import udp
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.names import client, dns, server
-from twisted.names.authority import BindAuthority
+from twisted.names.authority import PySourceAuthority
 from twisted.names.error import DNSNameError
 from twisted.protocols import sip
 
@@ -63,26 +64,35 @@ def listen(underTest: Any, whose: str) -> Iterator[Listen]:
 
 # --- DNS: twisted.names --------------------------------------------------------------------------
 
-ZONE = b"""\
-$ORIGIN example.com.
-$TTL 1D
-example.com.     IN SOA ns.example.com. admin.example.com. 1 1H 1H 1H 1H
-example.com.     IN NS ns.example.com.
-example.com.     IN MX 10 mail.example.com.
-stream           IN A 192.0.2.7
-stream           IN AAAA 2001:db8::7
+# A zone as PySourceAuthority reads it: twisted.names' own format, in Python.
+ZONE = """\
+zone = [
+    SOA("example.com", mname="ns.example.com", rname="admin.example.com", serial=1),
+    NS("example.com", "ns.example.com"),
+    MX("example.com", 10, "mail.example.com"),
+    A("stream.example.com", "192.0.2.7"),
+    AAAA("stream.example.com", "2001:db8::7"),
+    *(A(f"host{number}.example.com", f"192.0.2.{number}") for number in range(200)),
+]
 """
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> dns.DNSDatagramProtocol:
+    """A server of the zone."""
+    zone = tmp_path / "zone.py"
+    zone.write_text(ZONE)
+    return dns.DNSDatagramProtocol(
+        server.DNSServerFactory(authorities=[PySourceAuthority(str(zone))])
+    )
 
 
 @pytest_twisted.ensureDeferred
 async def test_namesAreServedAndLookedUp(
-    underTest: Any, listen: Listen, address: str, tmp_path: Any
+    underTest: Any, listen: Listen, address: str, serving: dns.DNSDatagramProtocol
 ) -> None:
     """A zone is served to Twisted's resolver, which opens a port of its own for every query."""
-    zone = tmp_path / "zone"
-    zone.write_bytes(ZONE)
-    factory = server.DNSServerFactory(authorities=[BindAuthority(str(zone))])
-    port = listen(dns.DNSDatagramProtocol(factory), address)
+    port = listen(serving, address)
     resolver = client.Resolver(servers=[(address, port.getHost().port)], reactor=underTest)
     (answers, *_) = await resolver.lookupAddress("stream.example.com", timeout=[5])
     assert [each.payload.dottedQuad() for each in answers] == ["192.0.2.7"]
@@ -98,13 +108,11 @@ async def test_namesAreServedAndLookedUp(
 # leaves the socket that it could not bind to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*socket.socket")
 @pytest_twisted.ensureDeferred
-async def test_manyNamesAtOnce(underTest: Any, listen: Listen, tmp_path: Any) -> None:
+async def test_manyNamesAtOnce(
+    underTest: Any, listen: Listen, serving: dns.DNSDatagramProtocol
+) -> None:
     """Two hundred queries at once are all answered."""
-    zone = tmp_path / "zone"
-    hosts = [f"host{number}  IN A 192.0.2.{number}" for number in range(200)]
-    zone.write_bytes(ZONE + "\n".join([*hosts, ""]).encode())
-    factory = server.DNSServerFactory(authorities=[BindAuthority(str(zone))])
-    port = listen(dns.DNSDatagramProtocol(factory))
+    port = listen(serving)
     resolver = client.Resolver(servers=[("127.0.0.1", port.getHost().port)], reactor=underTest)
     found = await gatherResults(
         [resolver.lookupAddress(f"host{number}.example.com", timeout=[9]) for number in range(200)]
