@@ -19,7 +19,7 @@ from tests.lan.lan import Host, Lan
 from tests.lan.listener import Listener
 from tests.lan.program import Program
 from tests.lan.wire import Capture, Frame, RecordKind, UDPFrame, datagram, report
-from txgroupsock import Groupsock
+from txgroupsock import Groupsock, MembershipError
 from txgroupsock.primitives import socketJoinGroup
 from txgroupsock.primitives.ouraddress import OurAddresses
 
@@ -337,6 +337,30 @@ async def test_toSendOnlyFromNowOnLeaves(
     await wire.until(reactor, report(RecordKind.CHANGE_TO_INCLUDE_MODE, family.group))
     lan.waitForNoMember(a, family.group)
     assert groupsock.output(b"sent") == 1
+
+
+def test_aPortWhoseGroupCannotBeJoinedChangesNothing(lan: Lan, make: Make) -> None:
+    """The new socket is given up, and the old one stays a member on its port."""
+    a = lan["a"]
+    groupsock = make(a, "239.1.1.1", PORT, interface=None)
+    before = groupsock.fileno(), groupsock.transport.getMemberships()
+    a.run("ip", "route", "del", "224.0.0.0/4")
+    with a, pytest.raises(MembershipError, match="no route leads to the group"):
+        groupsock.changePort(PORT + 2)
+    assert groupsock.port == PORT
+    assert (groupsock.fileno(), groupsock.transport.getMemberships()) == before
+
+
+@bothFamilies
+def test_anInterfaceThatHasGoneIsNoHindrance(lan: Lan, make: Make, family: Family) -> None:
+    """Its membership went with it; what cannot be left any more is not an error."""
+    a = lan["a"]
+    groupsock = make(a, family.group, PORT)
+    a.unplug()
+    with a:
+        groupsock.multicastSendOnly()
+    assert groupsock.output(b"sent") == 0
+    assert groupsock.isOpen
 
 
 def test_theGuidesRelayRelays(lan: Lan) -> None:
