@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from txgroupsock.destinations import Destination, Destinations
+from txgroupsock.destinations import Destinations, SessionDestination
 from txgroupsock.primitives import AddressError, SocketOptionError, UnknownInterface
 from txgroupsock.primitives import ancillary as ancillaryModule
 
@@ -150,7 +150,7 @@ def test_noMessageCarriesATTLOfNone() -> None:
 def test_withoutTTLsOfMessagesTheSocketHasToBeTold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system takes no TTL with a message, a destination says so."""
     monkeypatch.setattr(ancillaryModule, "IP_TTL_PER_MESSAGE", None)
-    destination: Destination = next(iter(_one("239.1.1.1")))
+    destination: SessionDestination = next(iter(_one("239.1.1.1")))
     assert destination.ancillary is None
 
 

@@ -15,7 +15,7 @@ from txgroupsock.interfaces import IGroupsock
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = (DOCS / "groupsock.md").read_text(encoding="utf-8")
 SECTION = (DOCS / "live555.md").read_text(encoding="utf-8").split("## The Groupsock object")[1]
-NAME = re.compile(r"`((?:Groupsock|Destination|Traffic)\w*(?:\.\w+)?)(\([^`]*\))?`")
+NAME = re.compile(r"`((?:Groupsock|SessionDestination|Traffic)\w*(?:\.\w+)?)(\([^`]*\))?`")
 
 
 def ours() -> list[tuple[str, str]]:

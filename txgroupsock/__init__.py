@@ -1,6 +1,6 @@
 """Source-specific multicast, keep-alive TCP and a stream relay for Twisted."""
 
-from txgroupsock.destinations import Destination
+from txgroupsock.destinations import SessionDestination
 from txgroupsock.groupsock import Groupsock
 from txgroupsock.lookuptable import GroupsockLookupTable
 from txgroupsock.ports import GroupsockReactor, JoinError, PortStatistics, UDPPort
@@ -25,7 +25,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
-    "Destination",
     "Environment",
     "Groupsock",
     "GroupsockError",
@@ -39,6 +38,7 @@ __all__ = [
     "PortStatistics",
     "Route",
     "Run",
+    "SessionDestination",
     "Traffic",
     "TransferError",
     "UDPPort",

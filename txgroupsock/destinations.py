@@ -26,7 +26,7 @@ DEFAULT_TTL = 255
 
 
 @frozen(eq=False)
-class Destination:
+class SessionDestination:
     """
     One receiver of what a Groupsock sends; a change to it makes another that keeps its counts.
 
@@ -84,20 +84,20 @@ class Destinations:
     def __init__(self, family: int) -> None:
         """@param family: of all of them, C{AF_INET} or C{AF_INET6}."""
         self._family = family
-        self._all: tuple[Destination, ...] = ()
+        self._all: tuple[SessionDestination, ...] = ()
 
-    def __iter__(self) -> Iterator[Destination]:
+    def __iter__(self) -> Iterator[SessionDestination]:
         """Those there are now, whatever happens to the table meanwhile."""
         return iter(self._all)
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def ofSession(self, sessionId: int) -> Destination | None:
+    def ofSession(self, sessionId: int) -> SessionDestination | None:
         """The first of a session."""
         return next((each for each in self._all if each.sessionId == sessionId), None)
 
-    def at(self, address: str | IPAddress, port: int) -> Destination | None:
+    def at(self, address: str | IPAddress, port: int) -> SessionDestination | None:
         """The first with this address and port."""
         wanted = self._key(self._parse(address), port)
         return next(
@@ -106,9 +106,9 @@ class Destinations:
 
     def add(
         self, address: str | IPAddress, port: int, sessionId: int = 0, ttl: int = DEFAULT_TTL
-    ) -> Destination:
+    ) -> SessionDestination:
         """Add a destination, unless this session has it; the one that is there then."""
-        added = Destination(self._parse(address), port, ttl, sessionId)
+        added = SessionDestination(self._parse(address), port, ttl, sessionId)
         key = self._key(added.address, port)
         for each in self._all:
             if each.sessionId == sessionId and self._key(each.address, each.port) == key:
@@ -122,7 +122,7 @@ class Destinations:
         address: str | IPAddress | None = None,
         port: int | None = None,
         ttl: int | None = None,
-    ) -> Destination:
+    ) -> SessionDestination:
         """
         What the first destination of a session would be with what is given; see L{put}.
 
@@ -144,9 +144,9 @@ class Destinations:
                 "give an address and a port",
                 reason="it has none yet",
             )
-        return Destination(parsed, port, DEFAULT_TTL if ttl is None else ttl, sessionId)
+        return SessionDestination(parsed, port, DEFAULT_TTL if ttl is None else ttl, sessionId)
 
-    def put(self, destination: Destination) -> None:
+    def put(self, destination: SessionDestination) -> None:
         """Have this one as the only one of its session, in the place of the first."""
         before = self.ofSession(destination.sessionId)
         if before is None:

@@ -19,7 +19,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.destinations import DEFAULT_TTL, Destination, Destinations
+from txgroupsock.destinations import DEFAULT_TTL, Destinations, SessionDestination
 from txgroupsock.interfaces import IGroupsock
 from txgroupsock.ports import GroupsockReactor, UDPPort
 from txgroupsock.primitives import (
@@ -157,7 +157,7 @@ class Groupsock:
         """See L{IGroupsock}."""
         return sum([self._send(data, each) for each in self._destinations])
 
-    def _send(self, data: bytes | bytearray | memoryview, destination: Destination) -> bool:
+    def _send(self, data: bytes | bytearray | memoryview, destination: SessionDestination) -> bool:
         """Send to one destination; whether the kernel took it."""
         sock = self.transport.getHandle()
         try:
@@ -175,7 +175,7 @@ class Groupsock:
             each.outgoing.countPacket(size)
         return True
 
-    def _dropped(self, destination: Destination, error: OSError) -> None:
+    def _dropped(self, destination: SessionDestination, error: OSError) -> None:
         number = error.errno or 0
         destination.dropped[number] += 1
         for each in self._tallies:
@@ -186,7 +186,7 @@ class Groupsock:
     # Destinations
 
     @property
-    def destinations(self) -> tuple[Destination, ...]:
+    def destinations(self) -> tuple[SessionDestination, ...]:
         """See L{IGroupsock}."""
         return tuple(self._destinations)
 

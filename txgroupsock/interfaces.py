@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from txgroupsock.destinations import Destination
+    from txgroupsock.destinations import SessionDestination
     from txgroupsock.primitives import InterfaceLike, IPAddress, Membership
     from txgroupsock.primitives.run import Run
     from txgroupsock.relay.counters import Counters
@@ -83,7 +83,9 @@ class IGroupsock(Interface):
     received: Callable[[bytes, tuple[str, int]], Any] | None = Attribute(
         "Called with each datagram and its sender."
     )
-    destinations: tuple[Destination, ...] = Attribute("Where it sends to, in the order added.")
+    destinations: tuple[SessionDestination, ...] = Attribute(
+        "Where it sends to, in the order added."
+    )
     statistics: GroupsockStatistics = Attribute("What was received and sent.")
 
     def handleRead(datagram: bytes, sender: tuple[str, int]) -> None:
