@@ -74,11 +74,10 @@ def _isAddress(text: str | IPAddress) -> bool:
 
 def _interfaceOf(address: IPAddress) -> int:
     """The interface that an address says: by its scope, or as one of its addresses."""
-    if isMulticast(address):
-        return scopeIndex(address)
+    scope = scopeIndex(address)
+    if scope or isMulticast(address):
+        return interfaceIndex(scope)
     try:
         return interfaceIndex(address)
     except UnknownInterface:
-        if scopeIndex(address):
-            raise
         return 0  # not ours now (ip_nonlocal_bind); bind will say if that is wrong

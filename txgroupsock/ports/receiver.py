@@ -32,10 +32,12 @@ class ReceivingTransport:
     @cvar maxThroughput: most bytes read in one turn of the reactor.
     @cvar maxDatagrams: most datagrams read in one turn; without it a stream of empty ones
         would keep the reactor for itself.
+    @cvar respite: seconds without reading after the second of two errors in a row.
     """
 
     maxThroughput: ClassVar[int] = 256 * 1024
     maxDatagrams: ClassVar[int] = 1024
+    respite: ClassVar[float] = 0.1
 
     reactor: Any
     protocol: AbstractDatagramProtocol
@@ -52,7 +54,7 @@ class ReceivingTransport:
     _log = Logger()
 
     _isReading = False
-    _failuresInARow = 0
+    _hasFailed = False
     _resume: IDelayedCall | None = None
     _isRefusing = False
 
@@ -74,13 +76,13 @@ class ReceivingTransport:
                 if error.errno in _CLOSED:
                     return Failure(error)
                 if error.errno in WOULD_BLOCK:
-                    self._failuresInARow = 0
+                    self._hasFailed = False
                     if not count:
                         self._discardErrorQueue()
                     return None
                 self._receiveFailed(error)
             else:
-                self._failuresInARow = 0
+                self._hasFailed = False
                 bytesLeft -= length
                 if length > self.maxPacketSize:
                     self._truncated(length, sender)
@@ -122,13 +124,11 @@ class ReceivingTransport:
 
     def _receiveFailed(self, error: OSError) -> None:
         self._noteFailure(error)
-        self._failuresInARow += 1
-        if self._failuresInARow > 1 and self._isReading:
-            # Nothing was read between the two, so a third may be next: come back later, and
-            # each time later still.
-            delay = min(0.01 * 2 ** min(self._failuresInARow - 2, 10), 1.0)
+        if self._hasFailed and self._isReading:
+            # Nothing was read since the last one, so another may be next: do not spin.
             self.pauseProducing()
-            self._resume = self.reactor.callLater(delay, self.resumeProducing)
+            self._resume = self.reactor.callLater(self.respite, self.resumeProducing)
+        self._hasFailed = True
 
     def _noteFailure(self, error: OSError) -> None:
         number = error.errno or 0
