@@ -765,7 +765,7 @@ class TestRefused:
     def test_onStopOfTheReactor(self, isPaused: bool) -> None:
         """When the reactor stops and closes everything, the port is closed."""
         protocol = Recorder()
-        port = openFake(protocol=protocol)
+        port = openFake(protocol=protocol, pending=0 if isPaused else errno.ECONNREFUSED)
         if isPaused:
             port.pauseProducing()
             port.write(b"queued", ("192.0.2.1", 9))

@@ -77,8 +77,8 @@ class ReceivingTransport:
                     return Failure(error)
                 if error.errno in WOULD_BLOCK:
                     self._hasFailed = False
-                    if not count:
-                        self._discardErrorQueue()
+                    if not count and self._isReading:
+                        self._wokenInVain()
                     return None
                 self._receiveFailed(error)
             else:
@@ -106,7 +106,7 @@ class ReceivingTransport:
         self._cancelResume()
         if self.connected and not self._closing:
             self._isReading = True
-            self.reactor.addReader(self)
+            self._watchAnew()
 
     def pauseProducing(self) -> None:
         """Read nothing until L{resumeProducing}; the kernel's buffer holds what it can."""
@@ -117,6 +117,25 @@ class ReceivingTransport:
     startReading = resumeProducing
     stopReading = pauseProducing
 
+    def _watchAnew(self) -> None:
+        """
+        Have the reactor watch the socket for what is of interest now.
+
+        When an error waits on a socket (POLLERR), poll and epoll reactors report it as lost and
+        no longer watch it; uvloop lets go of it without a word, so that it has to be taken off
+        first.
+        """
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        if self._isReading:
+            self.reactor.addReader(self)
+        if self.statistics.datagramsQueued:
+            self.reactor.addWriter(self)
+
+    def _resumeIn(self, delay: float) -> None:
+        self._cancelResume()
+        self._resume = self.reactor.callLater(delay, self.resumeProducing)
+
     def _cancelResume(self) -> None:
         if self._resume is not None and self._resume.active():
             self._resume.cancel()
@@ -124,11 +143,15 @@ class ReceivingTransport:
 
     def _receiveFailed(self, error: OSError) -> None:
         self._noteFailure(error)
-        if self._hasFailed and self._isReading:
+        if not self._isReading:
+            return
+        if self._hasFailed:
             # Nothing was read since the last one, so another may be next: do not spin.
             self.pauseProducing()
-            self._resume = self.reactor.callLater(self.respite, self.resumeProducing)
-        self._hasFailed = True
+            self._resumeIn(self.respite)
+        else:
+            self._hasFailed = True
+            self._resumeIn(0)
 
     def _noteFailure(self, error: OSError) -> None:
         number = error.errno or 0
@@ -173,11 +196,12 @@ class ReceivingTransport:
                 sender=sender[0],
             )
 
-    def _discardErrorQueue(self) -> None:
+    def _wokenInVain(self) -> None:
         """
-        Discard what keeps a socket readable that has nothing to read: the error queue that it
-        has if somebody set IP_RECVERR on it (ip(7)).
+        Nothing is there to be read: a write has taken the error that was, or the socket has
+        an error queue, which keeps it readable, since somebody set IP_RECVERR on it (ip(7)).
         """
+        self._resumeIn(0)
         flag = getattr(socket, "MSG_ERRQUEUE", None)
         if flag is None:
             return

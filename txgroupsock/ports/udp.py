@@ -275,12 +275,11 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         """Take the error that the reactor took for the end of a connection, if it is that."""
         if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
             survives = self.doRead() is None
-        else:  # while only writing, or when the reactor stops
-            survives = reason.check(ConnectionLost) is not None and self._takeError()
-        if survives and self._isReading:
-            self.reactor.addReader(self)
-        if survives and self.statistics.datagramsQueued:
-            self.reactor.addWriter(self)
+        else:  # while only writing; or the reactor is stopping
+            isLost = reason.check(ConnectionLost) is None or self._isReading
+            survives = not isLost and self._takeError()
+        if survives:
+            self._watchAnew()
         return survives
 
     def _giveBack(self) -> None:
