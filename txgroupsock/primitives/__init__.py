@@ -6,6 +6,13 @@ here and says what differs.
 """
 
 from txgroupsock.primitives.ancillary import Ancillary, ancillaryFor
+from txgroupsock.primitives.arrival import (
+    Arrival,
+    receiveArrival,
+    receiveDestinationReport,
+    recordArrivals,
+    recordDestinationErrors,
+)
 from txgroupsock.primitives.buffers import (
     BufferSize,
     getReceiveBufferSize,
@@ -15,6 +22,7 @@ from txgroupsock.primitives.buffers import (
     setReceiveBufferTo,
     setSendBufferTo,
 )
+from txgroupsock.primitives.destination import Destination, DestinationStatistics
 from txgroupsock.primitives.environment import Environment, NoReuse
 from txgroupsock.primitives.errors import (
     AddressError,
@@ -83,7 +91,10 @@ from txgroupsock.primitives.sourcefilter import SourceFilter
 __all__ = [
     "AddressError",
     "Ancillary",
+    "Arrival",
     "BufferSize",
+    "Destination",
+    "DestinationStatistics",
     "Environment",
     "GroupsockError",
     "IPAddress",
@@ -128,6 +139,10 @@ __all__ = [
     "parseAddress",
     "parseGroup",
     "readSocket",
+    "receiveArrival",
+    "receiveDestinationReport",
+    "recordArrivals",
+    "recordDestinationErrors",
     "setMulticastInterface",
     "setMulticastLoop",
     "setMulticastTTL",

@@ -59,6 +59,16 @@ IPV6_PKTINFO = getattr(socket, "IPV6_PKTINFO", _pick(linux=50, darwin=46, freebs
 IP_TTL_PER_MESSAGE = _pick(linux=2)
 IPV6_HOPLIMIT = getattr(socket, "IPV6_HOPLIMIT", _pick(linux=52, darwin=47, freebsd=47))
 
+# Segmentation offload: many datagrams of one size handed over, or received, as one (udp(7)).
+UDP_SEGMENT = _pick(linux=103)
+UDP_GRO = _pick(linux=104)
+# Kernel timestamps of arrival in nanoseconds (socket(7)); the numbers are of 64-bit Linux.
+SO_TIMESTAMPNS = _pick(linux=35)
+# The destination address and arriving interface of each datagram.
+IP_RECVERR = _pick(linux=11)
+IPV6_RECVERR = _pick(linux=25)
+IPV6_RECVPKTINFO = getattr(socket, "IPV6_RECVPKTINFO", _pick(linux=49, darwin=61, freebsd=36))
+
 SIOCGIFFLAGS = _pick(linux=0x8913, darwin=0xC0206911, freebsd=0xC0206911)
 
 # Buffer sizes beyond net.core.[rw]mem_max, for CAP_NET_ADMIN (socket(7)).

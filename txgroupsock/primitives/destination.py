@@ -1,0 +1,229 @@
+"""
+A destination: an address, and what travels with each message that goes there.
+
+Built once, so that one socket serves any number of destinations and nothing is set per packet.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import Counter
+from typing import Final
+
+from attrs import define, field
+
+from txgroupsock.primitives.ancillary import Ancillary, ancillaryFor
+from txgroupsock.primitives.constants import UDP_SEGMENT, required
+from txgroupsock.primitives.errors import AddressError
+from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex
+from txgroupsock.primitives.sockaddr import (
+    IPAddress,
+    familyOf,
+    parseAddress,
+    scopeIndex,
+    toSocketAddress,
+    withoutScope,
+)
+
+WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+
+# udp(7), UDP_SEGMENT: at most 64 segments, and no more bytes than one datagram may have.
+_MOST_SEGMENTS: Final = 64
+_MOST_BYTES: Final = 65507
+# What a kernel, a device or a path that cannot segment answers; so it is done here instead.
+_CANNOT_SEGMENT: Final = frozenset(
+    {errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
+)
+# Datagrams after which it is tried again: a path's MTU or an interface may have changed.
+_RETRY: Final = 4096
+
+
+@define
+class DestinationStatistics:
+    """
+    What became of the datagrams for one destination.
+
+    @ivar datagramsSent: taken by the kernel.
+    @ivar bytesSent: of payload, in those.
+    @ivar datagramsSegmented: those of them that were sent many in one call (UDP_SEGMENT).
+    @ivar datagramsDropped: not sent.
+    @ivar errors: how many of those were lost to each errno.
+    @ivar segmentationRefused: the errno that sending many in one call met, after which it was
+        done one by one; L{None} while it works, or was not tried.
+    """
+
+    datagramsSent: int = 0
+    bytesSent: int = 0
+    datagramsSegmented: int = 0
+    datagramsDropped: int = 0
+    errors: Counter[int] = field(factory=Counter)
+    segmentationRefused: int | None = None
+
+
+class Destination:
+    """
+    Somewhere to send to.
+
+    @ivar family: C{AF_INET} or C{AF_INET6}: that of the socket to send by.
+    @ivar address: where, with its scope.
+    @ivar port: UDP port.
+    @ivar ttl: TTL or hop limit; L{None} for the socket's.
+    @ivar dscp: differentiated services code point; L{None} for the socket's.
+    @ivar interface: index of the interface; 0 leaves it to the routing table.
+    @ivar source: the address of this host that it is sent from; L{None} leaves it to the kernel.
+    @ivar statistics: what became of what was sent (L{DestinationStatistics}).
+    """
+
+    def __init__(
+        self,
+        address: str | IPAddress,
+        port: int,
+        *,
+        ttl: int | None = None,
+        dscp: int | None = None,
+        interface: InterfaceLike = None,
+        source: str | IPAddress | None = None,
+    ) -> None:
+        """
+        @param address: a literal address; an IPv6 one may have a C{%scope}.
+        @param port: 1 to 65535.
+        @param ttl: 1 to 255.
+        @param dscp: 0 to 63 (RFC 2474).
+        @param interface: what it leaves by: name, index or address.
+        @raise AddressError: an address is none, or the two are of different families.
+        @raise SocketOptionError: a number is out of range.
+        @raise UnknownInterface: there is no such interface.
+        """
+        parsed = parseAddress(address)
+        if not 1 <= port <= 65535:
+            raise AddressError(
+                errno.EINVAL, f"send to port {port}", reason="ports are from 1 to 65535"
+            )
+        self.family = familyOf(parsed)
+        self.interface = interfaceIndex(interface)
+        needsScope = parsed.version == 6 and (parsed.is_link_local or parsed.is_multicast)
+        if needsScope and self.interface and not scopeIndex(parsed):
+            parsed = parseAddress(f"{withoutScope(parsed)}%{self.interface}")
+        self.address = parsed
+        self.port = port
+        self.ttl = ttl
+        self.dscp = dscp
+        self.source = None if source is None else parseAddress(source)
+        self.statistics = DestinationStatistics()
+        self._sockaddr = toSocketAddress(parsed, port)
+        self._ancillary: Ancillary = ancillaryFor(
+            self.family, ttl=ttl, dscp=dscp, interface=self.interface, source=self.source
+        )
+        self._largestSegment = _MOST_BYTES if UDP_SEGMENT is not None else 0
+        self._untilRetry: float = 0 if UDP_SEGMENT is not None else float("inf")
+        self._segmentSize = 0
+        self._segmenting: Ancillary = []
+
+    def __repr__(self) -> str:
+        options = [
+            f"{name}={value}"
+            for name, value in (
+                ("ttl", self.ttl),
+                ("dscp", self.dscp),
+                ("interface", self.interface or None),
+                ("source", self.source),
+            )
+            if value is not None
+        ]
+        return f"<{type(self).__name__} {' '.join([str(self.address), str(self.port), *options])}>"
+
+    def send(self, sock: socket.socket, datagram: bytes | memoryview) -> bool:
+        """
+        Send one datagram.  Whatever goes wrong is counted, never raised.
+
+        @return: false if the socket's buffer is full (EAGAIN); then nothing was counted, and
+            it is the caller's to try again, or to call L{dropped}.
+        """
+        try:
+            self._hand(sock, datagram, self._ancillary)
+        except OSError as error:
+            if error.errno in WOULD_BLOCK:
+                return False
+            self.dropped(1, error.errno)
+        else:
+            self.statistics.datagramsSent += 1
+            self.statistics.bytesSent += len(datagram)
+        return True
+
+    def sendRun(self, sock: socket.socket, data: bytes | memoryview, size: int) -> int:
+        """
+        Send a run: datagrams of one size, of which the last may be shorter.
+
+        Up to 64 of them with one call where the kernel can cut them up itself (UDP_SEGMENT,
+        Linux 4.18), and otherwise one by one.
+
+        @return: how many datagrams were seen to, by sending or by counting them as dropped;
+            fewer than there are only if the socket's buffer is full (EAGAIN).
+        """
+        total = len(data)
+        if total <= size:
+            return int(self.send(sock, data))
+        view = memoryview(data)
+        at = 0
+        while at < total:
+            part = view[at : at + self._bytesPerCall(size)]
+            if len(part) <= size:
+                if not self.send(sock, part):
+                    break
+                self._untilRetry -= 1
+            else:
+                try:
+                    self._hand(sock, part, self._segmentingAt(size))
+                except OSError as error:
+                    number = error.errno
+                    if number in WOULD_BLOCK:
+                        break
+                    if number in _CANNOT_SEGMENT:
+                        self._doWithoutSegments(size, number)
+                        continue
+                    self.dropped(-(-len(part) // size), number)
+                else:
+                    self._countSegmented(-(-len(part) // size), len(part))
+            at += len(part)
+        return -(-at // size)
+
+    def dropped(self, count: int, number: int | None) -> None:
+        """Count datagrams that were not sent because of an errno."""
+        self.statistics.datagramsDropped += count
+        self.statistics.errors[number or 0] += count
+
+    def _hand(self, sock: socket.socket, data: bytes | memoryview, ancillary: Ancillary) -> None:
+        if ancillary:
+            sock.sendmsg((data,), ancillary, 0, self._sockaddr)
+        else:
+            sock.sendto(data, self._sockaddr)  # 0.4 µs less than sendmsg
+
+    def _bytesPerCall(self, size: int) -> int:
+        if size > self._largestSegment:
+            if self._untilRetry > 0:
+                return size
+            self._largestSegment = _MOST_BYTES
+        return min(_MOST_SEGMENTS, _MOST_BYTES // size) * size
+
+    def _segmentingAt(self, size: int) -> Ancillary:
+        if size != self._segmentSize:
+            self._segmentSize = size
+            kind = required(UDP_SEGMENT, "UDP_SEGMENT")
+            segment = (socket.IPPROTO_UDP, kind, struct.pack("@H", size))
+            self._segmenting = [*self._ancillary, segment]
+        return self._segmenting
+
+    def _doWithoutSegments(self, size: int, number: int | None) -> None:
+        """Send datagrams of this size and above one by one, and look again in a while."""
+        self._largestSegment = size - 1
+        self._untilRetry = _RETRY
+        self.statistics.segmentationRefused = number
+
+    def _countSegmented(self, count: int, size: int) -> None:
+        statistics = self.statistics
+        statistics.datagramsSent += count
+        statistics.datagramsSegmented += count
+        statistics.bytesSent += size
+        statistics.segmentationRefused = None
