@@ -6,11 +6,14 @@ from txgroupsock.lookuptable import GroupsockLookupTable
 from txgroupsock.ports import GroupsockReactor, JoinError, PortStatistics, UDPPort
 from txgroupsock.primitives import (
     AddressError,
+    Arrival,
+    Destination,
     Environment,
     GroupsockError,
     Membership,
     MembershipError,
     NetworkInterface,
+    SourceFilter,
     TransferError,
     UnknownInterface,
     findInterface,
@@ -25,6 +28,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressError",
+    "Arrival",
+    "Destination",
     "Environment",
     "Groupsock",
     "GroupsockError",
@@ -39,6 +44,7 @@ __all__ = [
     "Route",
     "Run",
     "SessionDestination",
+    "SourceFilter",
     "Traffic",
     "TransferError",
     "UDPPort",

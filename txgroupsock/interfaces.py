@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IPushProducer
 
     from txgroupsock.destinations import SessionDestination
-    from txgroupsock.primitives import InterfaceLike, IPAddress, Membership
+    from txgroupsock.primitives import (
+        Arrival,
+        Destination,
+        InterfaceLike,
+        IPAddress,
+        Membership,
+        SourceFilter,
+    )
     from txgroupsock.primitives.run import Run
     from txgroupsock.relay.counters import Counters
     from txgroupsock.traffic import GroupsockStatistics
@@ -47,6 +55,36 @@ class ISourceMulticastTransport(Interface):
         group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
     ) -> Deferred[Membership]:
         """Stop receiving a group from one source; with its last source the group is left."""
+
+    def joinSourceGroups(
+        group: str | IPAddress,
+        sources: Iterable[str | IPAddress],
+        interface: InterfaceLike = None,
+    ) -> Deferred[list[Membership]]:
+        """Receive a group from each of several sources, or, where one is refused, from none."""
+
+    def joinGroupEverywhere(
+        group: str | IPAddress, source: str | IPAddress | None = None
+    ) -> Deferred[list[Membership]]:
+        """
+        Receive a group on every interface that is up and carries multicast.
+
+        One that refuses is passed over; it fails if all do.
+        """
+
+    def getSourceFilter(
+        group: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[SourceFilter]:
+        """Which sources of a joined group are heard, as the kernel has it (Linux)."""
+
+    def setSourceFilter(
+        group: str | IPAddress, wanted: SourceFilter, interface: InterfaceLike = None
+    ) -> Deferred[None]:
+        """
+        Replace which sources of a joined group are heard, at once (Linux).
+
+        An INCLUDE filter without sources leaves the group.
+        """
 
     def blockSource(
         group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
@@ -160,7 +198,11 @@ class IGroupsock(Interface):
 
 
 class IRunReceiver(Interface):
-    """Something that datagrams flow into, a run at a time: a relay's stage or output."""
+    """
+    Something that datagrams flow into a run at a time: a protocol, or a relay's output.
+
+    A protocol that provides it gets runs instead of C{datagramReceived}.
+    """
 
     def runReceived(run: Run) -> None:
         """
@@ -168,6 +210,72 @@ class IRunReceiver(Interface):
 
         Its memory is only lent: whoever needs the data after this call returns copies it.
         """
+
+
+class IArrivalReceiver(Interface):
+    """
+    A protocol that wants to know how each datagram arrived.
+
+    Its port then has the kernel tell (IP_PKTINFO, SO_TIMESTAMPNS), and calls this instead of
+    C{datagramReceived}.
+    """
+
+    def datagramArrived(datagram: bytes, arrival: Arrival) -> None:
+        """
+        Take a datagram.
+
+        @param datagram: what there is of it: less than C{arrival.length} if it was larger than
+            the port's C{maxPacketSize}.
+        """
+
+
+class IDestinationErrorReceiver(Interface):
+    """
+    A protocol that wants to know when a datagram that it sent could not be delivered.
+
+    Its port then has the kernel keep what ICMP says (IP_RECVERR; Linux).
+    """
+
+    def destinationFailed(address: tuple[str, int], number: int) -> None:
+        """
+        A datagram did not get there.
+
+        @param address: where it was sent to, C{(host, port)}.
+        @param number: the errno, such as ECONNREFUSED (nobody listens there) or EHOSTUNREACH.
+        """
+
+
+class IRunTransport(Interface):
+    """
+    A datagram transport that sends to prepared destinations, and sends runs.
+
+    What becomes of each datagram is counted in its destination's C{statistics}.  What does not
+    fit into the socket's buffer now waits, up to the transport's bound, and goes out in order.
+    """
+
+    def writeTo(datagram: bytes | memoryview, *destinations: Destination) -> None:
+        """
+        Send a datagram to each of some destinations.
+
+        @raise ValueError: one is of the other address family.
+        """
+
+    def writeRun(run: Run, *destinations: Destination) -> None:
+        """
+        Send every datagram of a run to each of some destinations.
+
+        @raise ValueError: one is of the other address family.
+        """
+
+    def registerProducer(producer: IPushProducer, streaming: bool) -> None:  # noqa: FBT001
+        """
+        Have a producer paused while datagrams wait for room, and resumed when none does.
+
+        @param streaming: must be true.
+        """
+
+    def unregisterProducer() -> None:
+        """Pause and resume nothing any more."""
 
 
 class IRelayInput(Interface):

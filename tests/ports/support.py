@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 
 from txgroupsock import UDPPort
+from txgroupsock.primitives.batch import Single
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
@@ -138,13 +139,12 @@ class FakeSocket:
         self.sent: list[bytes] = []
         self.isClosed = False
 
-    def recvfrom_into(self, buffer: bytearray, size: int, flags: int) -> tuple[int, Any]:
+    def recvfrom(self, size: int) -> tuple[bytes, Any]:
         self.receiveCalls += 1
         outcome = next(self.receives, None) or next(failing(errno.EAGAIN))
         if isinstance(outcome, OSError):
             raise outcome
-        buffer[: len(outcome)] = outcome
-        return len(outcome), ("192.0.2.1", 9)
+        return outcome, ("192.0.2.1", 9)
 
     def sendto(self, packet: bytes, target: Any) -> None:
         self.send(packet)
@@ -186,4 +186,5 @@ def openFake(
     port.socket.close()
     fake: Any = FakeSocket(receives, sends, pending)
     port.socket = port._sender._socket = fake
+    port._receiving = Single()
     return port

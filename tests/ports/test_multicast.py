@@ -27,7 +27,7 @@ from tests.ports.support import (
     Recorder,
 )
 from txgroupsock import JoinError, UDPPort
-from txgroupsock.ports.multicast import Memberships
+from txgroupsock.ports.memberships import Memberships
 from txgroupsock.primitives import (
     AddressError,
     Membership,

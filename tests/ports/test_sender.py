@@ -14,9 +14,10 @@ from twisted.internet.error import MessageLengthError
 from twisted.logger import capturedLogs
 
 from tests.ports.support import FakeSocket, failing
-from txgroupsock.ports.sender import NETWORK_ERRORS, WOULD_BLOCK, DatagramSender
+from txgroupsock.ports.sender import NETWORK_ERRORS, DatagramSender
 from txgroupsock.ports.statistics import PortStatistics
 from txgroupsock.primitives import TransferError
+from txgroupsock.primitives.destination import WOULD_BLOCK
 
 THERE = ("192.0.2.1", 9)
 AGAIN = OSError(errno.EAGAIN, "")

@@ -1,23 +1,24 @@
-"""The memberships of one socket: joining, leaving, and knowing what is joined."""
+"""The multicast half of a port, as Twisted's callers expect it."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
-from attrs import evolve
 from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.internet.error import MulticastJoinError
 from twisted.logger import Logger
 
 from txgroupsock.ports.listen import Where
+from txgroupsock.ports.memberships import Memberships
 from txgroupsock.primitives import (
     AddressError,
     GroupsockError,
     InterfaceLike,
     IPAddress,
     Membership,
+    SourceFilter,
     getMulticastInterface,
     getMulticastLoop,
     getMulticastTTL,
@@ -25,12 +26,6 @@ from txgroupsock.primitives import (
     setMulticastInterface,
     setMulticastLoop,
     setMulticastTTL,
-    socketBlockSource,
-    socketJoinGroup,
-    socketJoinGroupSSM,
-    socketLeaveGroup,
-    socketLeaveGroupSSM,
-    socketUnblockSource,
 )
 
 _Arguments = ParamSpec("_Arguments")
@@ -53,107 +48,6 @@ class JoinError(GroupsockError, MulticastJoinError):
         self.operation = cause.operation
         self.advice = cause.advice
         self.__cause__ = cause
-
-
-class Memberships:
-    """
-    The groups that one UDP socket has joined.
-
-    Every method raises a L{GroupsockError <txgroupsock.primitives.GroupsockError>} when it
-    cannot do what it was asked, and then nothing has changed.
-    """
-
-    def __init__(self, sock: socket.socket, interface: InterfaceLike = None) -> None:
-        """
-        @param sock: the socket that is to receive the groups.
-        @param interface: where groups are joined when the caller does not say.
-        """
-        self._socket = sock
-        self._interface = interface
-        self._memberships: list[Membership] = []
-
-    def __iter__(self) -> Iterator[Membership]:
-        return iter(self._memberships)
-
-    def join(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
-        """Receive a group from any source."""
-        where = self._where(group, interface)
-        return self._add(socketJoinGroup(self._socket, group, where))
-
-    def leave(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
-        """Stop receiving a group, whatever its sources were."""
-        recorded, where = self._held(Membership.of(group, self._where(group, interface)))
-        left = socketLeaveGroup(self._socket, group, where)
-        self._memberships = [
-            each
-            for each in self._memberships
-            if recorded is None
-            or (each.group, each.interface) != (recorded.group, recorded.interface)
-        ]
-        return left
-
-    def joinSource(
-        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
-    ) -> Membership:
-        """Receive a group from one source."""
-        where = self._where(group, interface)
-        joined = socketJoinGroupSSM(self._socket, group, source, where)
-        # Linux turns a membership for any source into one for this source.
-        self._memberships = [
-            each for each in self._memberships if each != evolve(joined, source=None)
-        ]
-        return self._add(joined)
-
-    def leaveSource(
-        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
-    ) -> Membership:
-        """Stop receiving a group from one source."""
-        wanted = Membership.of(group, self._where(group, interface), source)
-        recorded, where = self._held(wanted)
-        left = socketLeaveGroupSSM(self._socket, group, source, where)
-        if recorded is not None:
-            self._memberships.remove(recorded)
-        return left
-
-    def block(
-        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
-    ) -> Membership:
-        """Stop hearing one source of a group joined from any source."""
-        return socketBlockSource(self._socket, group, source, self._where(group, interface))
-
-    def unblock(
-        self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
-    ) -> Membership:
-        """Hear a blocked source again."""
-        return socketUnblockSource(self._socket, group, source, self._where(group, interface))
-
-    def _where(self, group: str | IPAddress, interface: InterfaceLike) -> InterfaceLike:
-        """The interface to use; a group with a C{%scope} of its own names one already."""
-        return interface or (None if "%" in str(group) else self._interface)
-
-    def _add(self, membership: Membership) -> Membership:
-        self._memberships.append(membership)
-        return membership
-
-    def _held(self, wanted: Membership) -> tuple[Membership | None, int]:
-        """
-        What a membership to be left is in the list, and the interface to leave it on.
-
-        One that was joined where the routes led (interface 0) may be left by the name of
-        that interface.  Where none is named, it is the one joined last, as in Linux.
-        """
-        alike = [
-            each
-            for each in reversed(self._memberships)
-            if each.group == wanted.group and wanted.source in (None, each.source)
-        ]
-        if wanted.interface:
-            alike = [each for each in alike if each.interface == wanted.interface] or [
-                each for each in alike if not each.interface
-            ]
-        if not alike:
-            return None, wanted.interface  # joined behind our back, or never
-        return alike[0], wanted.interface or alike[0].interface
 
 
 def _attempt(
@@ -211,6 +105,35 @@ class MulticastTransport:
     ) -> Deferred[Membership]:
         """See L{ISourceMulticastTransport.leaveSourceGroup}."""
         return _attempt(self.memberships.leaveSource, group, source, interface)
+
+    def joinSourceGroups(
+        self,
+        group: str | IPAddress,
+        sources: Iterable[str | IPAddress],
+        interface: InterfaceLike = None,
+    ) -> Deferred[list[Membership]]:
+        """See L{ISourceMulticastTransport.joinSourceGroups}."""
+        joined = _attempt(self.memberships.joinSources, group, sources, interface)
+        return joined.addCallback(self._warnOfEach)
+
+    def joinGroupEverywhere(
+        self, group: str | IPAddress, source: str | IPAddress | None = None
+    ) -> Deferred[list[Membership]]:
+        """See L{ISourceMulticastTransport.joinGroupEverywhere}."""
+        joined = _attempt(self.memberships.joinEverywhere, group, source)
+        return joined.addCallback(self._warnOfEach)
+
+    def getSourceFilter(
+        self, group: str | IPAddress, interface: InterfaceLike = None
+    ) -> Deferred[SourceFilter]:
+        """See L{ISourceMulticastTransport.getSourceFilter}."""
+        return _attempt(self.memberships.getFilter, group, interface)
+
+    def setSourceFilter(
+        self, group: str | IPAddress, wanted: SourceFilter, interface: InterfaceLike = None
+    ) -> Deferred[None]:
+        """See L{ISourceMulticastTransport.setSourceFilter}."""
+        return _attempt(self.memberships.setFilter, group, wanted, interface)
 
     def blockSource(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
@@ -280,6 +203,9 @@ class MulticastTransport:
 
     def _joined(self, joining: Deferred[Membership]) -> Deferred[Membership]:
         return joining.addCallback(self._warnIfDeaf)
+
+    def _warnOfEach(self, joined: list[Membership]) -> list[Membership]:
+        return [self._warnIfDeaf(each) for each in joined]
 
     def _warnIfDeaf(self, joined: Membership) -> Membership:
         if not self._where.hears(joined.group):

@@ -10,6 +10,7 @@ from zope.interface import directlyProvides, providedBy
 
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike
+from txgroupsock.primitives.batch import BatchMemory
 
 
 class GroupsockReactor:
@@ -31,6 +32,7 @@ class GroupsockReactor:
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
         self._reactor = reactor
+        self._memory = BatchMemory()
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
     def __getattr__(self, name: str) -> Any:
@@ -49,6 +51,8 @@ class GroupsockReactor:
         *,
         reusePort: bool | None = None,
         family: int | None = None,
+        latency: float | None = None,
+        spread: bool = False,
     ) -> UDPPort:
         """
         Open a UDP port that can join groups, from any source or from chosen ones.
@@ -68,6 +72,12 @@ class GroupsockReactor:
         @param reusePort: SO_REUSEPORT too, which on Linux deals unicast datagrams out among
             the sockets.  Left out: as the system needs it for C{listenMultiple}.
         @param family: C{AF_INET} or C{AF_INET6}, where C{interface} does not tell.
+        @param latency: seconds that datagrams may gather under load, which saves the cost of
+            waking up for each few of them; 0 reads at once.  Left out, 0.001 for a protocol
+            that takes runs and 0 for any other.
+        @param spread: where groups or sources are beyond the limits of one socket (20 and 10 in
+            Linux), open further ones, which feed the same protocol.  The port is then shared
+            as with C{listenMultiple}.
         @raise CannotListenError: it could not be opened; the message says how to mend that.
         """
         opened = UDPPort(
@@ -79,6 +89,9 @@ class GroupsockReactor:
             listenMultiple=listenMultiple,
             reusePort=reusePort,
             family=family,
+            latency=latency,
+            memory=self._memory,
+            spread=spread,
         )
         opened.startListening()
         return opened

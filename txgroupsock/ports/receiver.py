@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -14,10 +15,11 @@ from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock.ports.sender import WOULD_BLOCK
+from txgroupsock.ports.delivery import Delivery, Receiving
 from txgroupsock.ports.statistics import PortStatistics
-from txgroupsock.primitives import SocketAddress, fromSocketAddress
-from txgroupsock.primitives.io import REPORT_LENGTH
+from txgroupsock.primitives.arrival import receiveDestinationReport
+from txgroupsock.primitives.batch import LARGEST
+from txgroupsock.primitives.destination import WOULD_BLOCK
 
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 
@@ -30,12 +32,12 @@ class ReceivingTransport:
     interface: it is counted, and reading goes on.  Only errors without end make it pause.
 
     @cvar maxThroughput: most bytes read in one turn of the reactor.
-    @cvar maxDatagrams: most datagrams read in one turn; without it a stream of empty ones
-        would keep the reactor for itself.
+    @cvar maxDatagrams: most datagrams, or runs for a protocol that takes these, handed over
+        in one turn; without it a stream of empty ones would keep the reactor for itself.
     @cvar respite: seconds without reading after the second of two errors in a row.
     """
 
-    maxThroughput: ClassVar[int] = 256 * 1024
+    maxThroughput: ClassVar[int] = 1024 * 1024
     maxDatagrams: ClassVar[int] = 1024
     respite: ClassVar[float] = 0.1
 
@@ -48,8 +50,10 @@ class ReceivingTransport:
     connected: bool
     _closing: list[Deferred[None]]
     _peer: tuple[tuple[str, int], ...]
-    _buffer: bytearray
-    """One byte more than C{maxPacketSize}, to see a larger datagram."""
+    _receiving: Receiving
+    _delivery: Delivery
+    _latency: float
+    _reportDestinationError: Callable[[tuple[str, int], int], None] | None = None
 
     _log = Logger()
 
@@ -57,6 +61,22 @@ class ReceivingTransport:
     _hasFailed = False
     _resume: IDelayedCall | None = None
     _isRefusing = False
+    _lastTurn = float("-inf")
+    _lastSize = LARGEST
+    _held: Sequence[Any] = ()
+    _datagramsLeft = 0
+    _bytesLeft = 0
+    _isDrained = True
+
+    @property
+    def isReading(self) -> bool:
+        """Whether the protocol wants more: the port is neither paused nor closing."""
+        return self._isReading
+
+    @property
+    def isClosing(self) -> bool:
+        """Whether the port is closed, or about to be, and its protocol wants nothing more."""
+        return bool(self._closing) or not self.connected
 
     def doRead(self) -> Failure | None:
         """
@@ -64,48 +84,120 @@ class ReceivingTransport:
 
         @return: a failure only if the descriptor itself has been closed behind our back.
         """
-        buffer, statistics, protocol = self._buffer, self.statistics, self.protocol
-        view = memoryview(buffer)
-        receive = self.socket.recvfrom_into
-        isIPv6 = self.addressFamily == socket.AF_INET6
-        bytesLeft = self.maxThroughput
-        for count in range(self.maxDatagrams):
+        before = self.statistics.datagramsReceived
+        failure = self._read()
+        if self._latency and self._isReading and self.statistics.datagramsReceived != before:
+            now = self.reactor.seconds()
+            if self._isDrained and now - self._lastTurn < 2 * self._latency:
+                # A wake-up costs 10 to 30 µs: under load, let datagrams gather meanwhile.
+                self.reactor.removeReader(self)
+                self._resume = self.reactor.callLater(self._latency, self._readPaced)
+            self._lastTurn = now
+        return failure
+
+    def _readPaced(self) -> None:
+        """Read what has gathered; be woken up again when nothing has, or too much for a turn."""
+        self._resume = None
+        before = self.statistics.datagramsReceived
+        failure = self._read()
+        if failure is not None:
+            self.connectionLost(failure)
+        elif self._isReading and self._resume is None:
+            self._lastTurn = self.reactor.seconds()
+            if self._isDrained and self.statistics.datagramsReceived != before:
+                self._resume = self.reactor.callLater(self._latency, self._readPaced)
+            else:
+                self.reactor.addReader(self)
+
+    def _read(self) -> Failure | None:
+        receive, sock = self._receiving.receive, self.socket
+        self._datagramsLeft, self._bytesLeft = self.maxDatagrams, self.maxThroughput
+        self._isDrained = True
+        isFirst = True
+        while self._datagramsLeft > 0 and self._bytesLeft > 0:
+            # Datagrams are taken to be as large as the last one.
+            most = min(self._datagramsLeft, 1 + (self._bytesLeft - 1) // self._lastSize)
             try:
-                length, sender = receive(buffer, 0, REPORT_LENGTH)
+                pieces = receive(sock, most)
             except OSError as error:
                 if error.errno in _CLOSED:
                     return Failure(error)
                 if error.errno in WOULD_BLOCK:
                     self._hasFailed = False
-                    if not count and self._isReading:
+                    if isFirst and self._isReading:
                         self._wokenInVain()
                     return None
                 self._receiveFailed(error)
+                self._datagramsLeft -= 1
             else:
                 self._hasFailed = False
-                bytesLeft -= length
-                if length > self.maxPacketSize:
-                    self._truncated(length, sender)
-                    continue
-                statistics.datagramsReceived += 1
-                statistics.bytesReceived += length
-                if isIPv6:
-                    sender = fromSocketAddress(sender)
-                try:
-                    protocol.datagramReceived(bytes(view[:length]), sender)
-                except BaseException:  # noqa: BLE001 - nothing a protocol does stops the port
-                    self._log.failure(
-                        "{port} failed on a datagram from {sender}", port=self, sender=sender
-                    )
-            if bytesLeft <= 0 or not self._isReading:
+                self._take(pieces)
+                if not self._receiving.mayHaveMore:
+                    return None
+            isFirst = False
+            if not self._isReading:
                 return None
+        self._isDrained = False
         return None
+
+    def _take(self, pieces: list[Any]) -> None:
+        """Count what has been read, and hand it over."""
+        delivery, statistics = self._delivery, self.statistics
+        if delivery.takesRuns:
+            delivery.readAt = self.reactor.seconds()
+        taken = []
+        size = 0
+        for piece in pieces:
+            data, size, sender = piece
+            length = len(data)
+            count = 1 if length <= size else -(-length // size)
+            self._datagramsLeft -= 1 if delivery.takesRuns else count
+            self._bytesLeft -= length
+            if size > self.maxPacketSize:
+                self._truncated(count, size, sender)
+                if not delivery.takesTruncated:
+                    continue
+            statistics.datagramsReceived += count
+            statistics.bytesReceived += length
+            taken.append(piece)
+        self._lastSize = size or 1
+        self._deliver(taken)
+
+    def _deliver(self, pieces: Sequence[Any]) -> None:
+        """Hand over what has been read, until the protocol pauses the port; keep the rest."""
+        for index, (data, size, sender) in enumerate(pieces):
+            done = self._delivery.deliver(data, size, sender)
+            if not self._isReading:
+                rest = [(data[done:], size, sender)] * (done < len(data))
+                # What was read is only lent.
+                self._held = [
+                    (memoryview(bytes(each)), size, sender)
+                    for each, size, sender in [*rest, *pieces[index + 1 :]]
+                ]
+                return
+
+    def _deliverHeld(self) -> None:
+        """Hand over what was kept when the port was paused, and read on."""
+        self._resume = None
+        held, self._held = self._held, []
+        self._deliver(held)
+        if self._isReading:
+            self.reactor.addReader(self)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Give everything back."""
+        raise NotImplementedError
 
     def resumeProducing(self) -> None:
         """Read again."""
         self._cancelResume()
-        if self.connected and not self._closing:
-            self._isReading = True
+        if self.isClosing:
+            return
+        self._isReading = True
+        if self._held:
+            # Not now: this may be a call from within the protocol.
+            self._resume = self.reactor.callLater(0, self._deliverHeld)
+        else:
             self._watchAnew()
 
     def pauseProducing(self) -> None:
@@ -184,27 +276,32 @@ class ReceivingTransport:
         finally:
             self._isRefusing = False
 
-    def _truncated(self, length: int, sender: SocketAddress) -> None:
-        self.statistics.datagramsTruncated += 1
-        if self.statistics.datagramsTruncated == 1:
+    def _truncated(self, count: int, size: int, sender: Any) -> None:
+        if not self.statistics.datagramsTruncated:
             self._log.warn(
-                "{port} drops datagrams larger than its maxPacketSize of {most} bytes; "
-                "the first has {length}, from {sender}",
+                "{port} has a maxPacketSize of {most} bytes and got a datagram of {size}, "
+                "from {sender}",
                 port=self,
                 most=self.maxPacketSize,
-                length=length if REPORT_LENGTH else f"more than {self.maxPacketSize}",
-                sender=sender[0],
+                size=size,
+                sender=sender,
             )
+        self.statistics.datagramsTruncated += count
 
     def _wokenInVain(self) -> None:
         """
         Nothing is there to be read: a write has taken the error that was, or the socket has
-        an error queue, which keeps it readable, since somebody set IP_RECVERR on it (ip(7)).
+        an error queue, which keeps it readable, since IP_RECVERR is set (ip(7)).
         """
         self._resumeIn(0)
-        flag = getattr(socket, "MSG_ERRQUEUE", None)
-        if flag is None:
+        if not hasattr(socket, "MSG_ERRQUEUE"):
             return
+        report = self._reportDestinationError
         with suppress(OSError):
             for _ in range(self.maxDatagrams):
-                self.socket.recvmsg(0, 0, flag)
+                found = receiveDestinationReport(self.socket)
+                if found is not None and report is not None:
+                    try:
+                        report(*found)
+                    except BaseException:  # noqa: BLE001 - nothing a protocol does stops the port
+                        self._log.failure("{port} failed on an error report", port=self)

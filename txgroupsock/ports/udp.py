@@ -2,16 +2,17 @@
 A UDP port on a reactor, with source-specific multicast, for IPv4 and IPv6.
 
 The main path is L{doRead <txgroupsock.ports.receiver.ReceivingTransport.doRead>} and
-L{UDPPort.write}; what the network does to a datagram is counted, what a caller does wrong
-is raised, and neither closes the port.
+L{write <txgroupsock.ports.sender.SendingTransport.write>}; what the network does to a datagram
+is counted, what a caller does wrong is raised, and neither closes the port.
 """
 
 from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -30,38 +31,51 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgroupsock.interfaces import ISourceMulticastTransport
+from txgroupsock.interfaces import (
+    IDestinationErrorReceiver,
+    IRunReceiver,
+    IRunTransport,
+    ISourceMulticastTransport,
+)
 from txgroupsock.ports.address import checkDestination
+from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
-from txgroupsock.ports.multicast import Memberships, MulticastTransport
+from txgroupsock.ports.memberships import Memberships
+from txgroupsock.ports.multicast import MulticastTransport
 from txgroupsock.ports.receiver import ReceivingTransport
-from txgroupsock.ports.sender import DatagramSender
+from txgroupsock.ports.sender import DatagramSender, SendingTransport
+from txgroupsock.ports.spread import openHelper
 from txgroupsock.ports.statistics import PortStatistics, kernelDrops
 from txgroupsock.primitives import (
     Environment,
     GroupsockError,
     InterfaceLike,
-    SocketAddress,
     TransferError,
     fromSocketAddress,
     makeSocketNonBlocking,
+    recordDestinationErrors,
     setupDatagramSocket,
 )
+from txgroupsock.primitives.batch import BatchMemory
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.options import hearOnlyOwnGroups
+
+RUN_LATENCY = 0.001
+"""Seconds that datagrams may gather under load before a protocol that takes runs gets them."""
 
 
 @implementer(
     IListeningPort,
     IMulticastTransport,
     ISourceMulticastTransport,
+    IRunTransport,
     IReadWriteDescriptor,
     IPushProducer,
     ISystemHandle,
     ILoggingContext,
 )
-class UDPPort(ReceivingTransport, MulticastTransport):
+class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
     """
     A UDP socket that feeds a L{DatagramProtocol <twisted.internet.protocol.DatagramProtocol>}.
 
@@ -84,12 +98,18 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         listenMultiple: bool = False,
         reusePort: bool | None = None,
         family: int | None = None,
+        latency: float | None = None,
+        memory: BatchMemory | None = None,
+        openSocket: Callable[..., socket.socket] = setupDatagramSocket,
+        spread: bool = False,
     ) -> None:
         """
         A port that is not open yet; the arguments are those of
         L{GroupsockReactor.listenMulticast <txgroupsock.GroupsockReactor.listenMulticast>}.
 
         @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.
+        @param memory: what to receive into, shared with other ports of the same reactor.
+        @param openSocket: makes the socket, with the arguments of L{setupDatagramSocket}.
         """
         if maxPacketSize < 1:
             raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
@@ -105,7 +125,13 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         self.statistics = PortStatistics()
         self.connected = False
         self._family = family
-        self._buffer = bytearray(maxPacketSize + 1)
+        if latency is None:
+            latency = RUN_LATENCY if IRunReceiver.providedBy(protocol) else 0.0
+        self._latency = latency
+        self._memory = memory
+        self._openSocket = openSocket
+        self._isSpread = spread
+        self._helpers: list[UDPPort] = []
         self._peer: tuple[tuple[str, int], ...] = ()
         self._closing = []
 
@@ -115,44 +141,6 @@ class UDPPort(ReceivingTransport, MulticastTransport):
             host = self.getHost()
             state = f"on {host.host} port {host.port}"
         return f"<{type(self).__name__} of {type(self.protocol).__name__} {state}>"
-
-    # Sending
-
-    def write(self, packet: bytes, addr: SocketAddress | None = None) -> None:
-        """
-        Send a datagram, at once if the kernel has room and as soon as it has if not.
-
-        What the network does to it (no route, nobody there, a full queue, a firewall) is
-        counted in C{statistics} and never raised.
-
-        @param addr: C{(host, port)} with a literal address; L{None} on a connected port.
-        @raise MessageLengthError: it is larger than a datagram can be.
-        @raise InvalidAddressError: it is not a literal address of this port's family and a port.
-        @raise UnknownInterface: the scope of the host names no interface.
-        @raise TransferError: the kernel refuses the request itself.
-        """
-        self._sender.send(packet, self._target(addr))
-
-    def writeSequence(self, seq: Iterable[bytes], addr: SocketAddress | None = None) -> None:
-        """Send one datagram made of several pieces; see L{write}."""
-        self.write(b"".join(seq), addr)
-
-    def doWrite(self) -> None:
-        """Send what has been waiting for room."""
-        if self._sender.flush():
-            self.reactor.removeWriter(self)
-
-    def _target(self, addr: SocketAddress | None) -> SocketAddress | None:
-        """What to hand the kernel for an address; L{None} on a connected port."""
-        if self._peer:
-            if addr is not None and tuple(addr[:2]) not in self._peer:
-                raise ValueError(
-                    f"this port is connected to {self._peer[0]} and cannot write to {addr}"
-                )
-            return None
-        if addr is None:
-            raise ValueError("write() needs an address: this port is not connected")
-        return checkDestination(addr, self.addressFamily)
 
     def connect(self, host: str, port: int) -> None:
         """
@@ -200,12 +188,15 @@ class UDPPort(ReceivingTransport, MulticastTransport):
             raise CannotListenError(self.interface, self.port, error) from error
         self.addressFamily = sock.family
         self.socket = sock
-        self.memberships = Memberships(sock, where.interface)
+        spread = partial(openHelper, self, self._helpers) if self._isSpread else None
+        self.memberships = Memberships(sock, where.interface, spread)
         self._where = where
         self._peer = ()
         self._sender = DatagramSender(
             sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
         )
+        self._held = ()
+        self._receiving, self._delivery = receivingFor(self, self._memory)
         self.connected = True
         self.resumeProducing()
         try:
@@ -214,9 +205,26 @@ class UDPPort(ReceivingTransport, MulticastTransport):
             self._giveBack()
             raise
 
+    def another(self, protocol: Any) -> UDPPort:
+        """A port like this one, not open yet, that shares its number and feeds a protocol."""
+        return UDPPort(
+            self.reactor,
+            protocol,
+            self.getHost().port,
+            self.interface,
+            self.maxPacketSize,
+            listenMultiple=True,
+            reusePort=self.reusePort,
+            family=self._family,
+            latency=self._latency,
+            memory=self._memory,
+            openSocket=self._openSocket,
+        )
+
     def _open(self, where: Where) -> socket.socket:
-        env = Environment(reuseFlag=self.listenMultiple, sendingInterface=where.interface)
-        sock = setupDatagramSocket(
+        reuse = self.listenMultiple or self._isSpread
+        env = Environment(reuseFlag=reuse, sendingInterface=where.interface)
+        sock = self._openSocket(
             env,
             self.port,
             where.family,
@@ -226,10 +234,25 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         try:
             makeSocketNonBlocking(sock)
             hearOnlyOwnGroups(sock)
+            if IDestinationErrorReceiver.providedBy(self.protocol):
+                recordDestinationErrors(sock)
+                self._reportDestinationError = self.protocol.destinationFailed
         except BaseException:
             sock.close()
             raise
         return sock
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        super().resumeProducing()
+        for each in self._helpers:
+            each.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """Read nothing until L{resumeProducing}; the kernel's buffer holds what it can."""
+        super().pauseProducing()
+        for each in self._helpers:
+            each.pauseProducing()
 
     def stopListening(self) -> Deferred[None]:
         """
@@ -287,6 +310,8 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         self.reactor.removeWriter(self)
         self.connected = False
         self._sender.close()
+        while self._helpers:
+            self._helpers.pop().connectionLost()
         with suppress(OSError):  # somebody else closed the descriptor
             self.socket.close()
         closing, self._closing = self._closing, []
@@ -326,4 +351,5 @@ class UDPPort(ReceivingTransport, MulticastTransport):
         Datagrams that the kernel dropped because this port's receive buffer was full;
         L{None} where it does not tell.
         """
-        return kernelDrops(self.socket)
+        drops = [kernelDrops(each.socket) for each in (self, *self._helpers)]
+        return None if None in drops else sum(filter(None, drops))
