@@ -3,12 +3,20 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.primitives import KeepAlive, SocketOptionError, setSocketKeepAlive
+from tests.lan.namespaces import Namespace
+from txgroupsock.primitives import (
+    KeepAlive,
+    SocketOptionError,
+    clearSocketKeepAlive,
+    getSocketKeepAlive,
+    setSocketKeepAlive,
+)
 
 
 def settings(sock: socket.socket) -> tuple[int, int, int, int, int]:
@@ -109,3 +117,49 @@ def test_anAcceptedConnectionInheritsTheSettings(stream: socket.socket) -> None:
     stream.listen()
     with socket.create_connection(stream.getsockname()[:2]), stream.accept()[0] as accepted:
         assert settings(accepted) == (1, 30, 5, 3, 9000)
+
+
+@pytest.mark.parametrize("wanted", [KeepAlive(), KeepAlive(7, 3, 2, 12.5)])
+def test_whatIsSetCanBeRead(stream: socket.socket, wanted: KeepAlive) -> None:
+    """The values come back as they were given."""
+    setSocketKeepAlive(stream, wanted.idle, wanted.interval, wanted.count, wanted.userTimeout)
+    assert getSocketKeepAlive(stream) == wanted
+
+
+def test_aSocketWithoutKeepAliveSaysSo(stream: socket.socket) -> None:
+    """As every new one is."""
+    assert getSocketKeepAlive(stream) is None
+
+
+def test_clearingSwitchesOff(stream: socket.socket) -> None:
+    """No probes, and no user timeout."""
+    setSocketKeepAlive(stream, userTimeout=5)
+    clearSocketKeepAlive(stream)
+    assert getSocketKeepAlive(stream) is None
+    assert settings(stream)[4] == 0
+
+
+def test_anEarlierUserTimeoutIsNotLeftInPlace(stream: socket.socket) -> None:
+    """Setting parameters without one clears it."""
+    setSocketKeepAlive(stream, userTimeout=5)
+    setSocketKeepAlive(stream)
+    assert getSocketKeepAlive(stream) == KeepAlive()
+
+
+def test_aTimeThatTheKernelHasButNobodyCanSetIsTheLongest(namespace: Namespace) -> None:
+    """The sysctls may hold more than the options take."""
+    namespace.sysctl("net.ipv4.tcp_keepalive_time", 100_000)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 100_000
+        assert getSocketKeepAlive(sock) == KeepAlive(32767, 75, 9)
+
+
+@pytest.mark.parametrize("function", [getSocketKeepAlive, clearSocketKeepAlive])
+def test_readingAndClearingAClosedSocketAreRefused(
+    closedSocket: socket.socket, function: Callable[[socket.socket], object]
+) -> None:
+    """EBADF."""
+    with pytest.raises(SocketOptionError) as caught:
+        function(closedSocket)
+    assert caught.value.errno == errno.EBADF

@@ -122,6 +122,26 @@ def test_aStreamSocketIsNonBlockingUnlessAsked(family: socket.AddressFamily) -> 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 180
 
 
+def test_aStreamSocketMayBeBoundToOneAddress(family: socket.AddressFamily) -> None:
+    """And not to one of the other family."""
+    with setupStreamSocket(Environment(), 0, family, bindAddress=LOOPBACK[family]) as sock:
+        assert sock.getsockname()[0] == LOOPBACK[family]
+    with pytest.raises(AddressError, match="of the other family"):
+        setupStreamSocket(Environment(), 0, family, bindAddress=LOOPBACK[OTHER_FAMILY[family]])
+
+
+def test_anIPv6StreamSocketMayTakeIPv4Too() -> None:
+    """Where it is left to the system, which on Linux takes both unless told otherwise."""
+    with setupStreamSocket(Environment(), 0, socket.AF_INET6, onlyIPv6=False) as sock:
+        assert not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        sock.listen()
+        with socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
+            sock.setblocking(True)
+            connection, address = sock.accept()
+            connection.close()
+            assert address[0] == "::ffff:127.0.0.1"
+
+
 def test_aDatagramSocketMayBeBoundToAGroup(family: socket.AddressFamily) -> None:
     """Then nothing else on its port is received (Linux, BSD)."""
     bound = setupDatagramSocket(Environment(), 0, family, bindAddress=GROUP[family])

@@ -22,6 +22,7 @@ from txgroupsock.primitives.buffers import (
     setReceiveBufferTo,
     setSendBufferTo,
 )
+from txgroupsock.primitives.connectionstate import ConnectionState, getConnectionState
 from txgroupsock.primitives.destination import Destination, DestinationStatistics
 from txgroupsock.primitives.environment import Environment, NoReuse
 from txgroupsock.primitives.errors import (
@@ -34,7 +35,12 @@ from txgroupsock.primitives.errors import (
     UnknownInterface,
 )
 from txgroupsock.primitives.io import PeerClosed, Received, getSourcePort, readSocket, writeSocket
-from txgroupsock.primitives.keepalive import KeepAlive, setSocketKeepAlive
+from txgroupsock.primitives.keepalive import (
+    KeepAlive,
+    clearSocketKeepAlive,
+    getSocketKeepAlive,
+    setSocketKeepAlive,
+)
 from txgroupsock.primitives.membership import (
     Membership,
     MembershipError,
@@ -93,6 +99,7 @@ __all__ = [
     "Ancillary",
     "Arrival",
     "BufferSize",
+    "ConnectionState",
     "Destination",
     "DestinationStatistics",
     "Environment",
@@ -117,13 +124,16 @@ __all__ = [
     "bindToDevice",
     "chooseRandomIPv4SSMAddress",
     "chooseRandomIPv6SSMAddress",
+    "clearSocketKeepAlive",
     "findInterface",
     "fromSocketAddress",
+    "getConnectionState",
     "getMulticastInterface",
     "getMulticastLoop",
     "getMulticastTTL",
     "getReceiveBufferSize",
     "getSendBufferSize",
+    "getSocketKeepAlive",
     "getSourceFilter",
     "getSourcePort",
     "ignoreSigPipeOnSocket",

@@ -86,8 +86,52 @@ def setSocketKeepAlive(
     if wanted.userTimeout is not None:
         option = required(TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT")
         options.append((option, round(wanted.userTimeout * 1000)))
+    elif TCP_USER_TIMEOUT is not None:
+        options.append((TCP_USER_TIMEOUT, 0))  # an earlier one is not left in place
     timing = f"{wanted.idle} s idle, {wanted.count} probes {wanted.interval} s apart"
     with settingOption(f"keep the connection alive ({timing})", "is it a TCP socket?"):
         for option, value in options:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def clearSocketKeepAlive(sock: socket.socket) -> None:
+    """
+    Have the kernel probe no more, and clear the user timeout.
+
+    @raise SocketOptionError: the kernel refused that.
+    """
+    with settingOption("no longer keep the connection alive", "is it a TCP socket?"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        if TCP_USER_TIMEOUT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 0)
+
+
+def getSocketKeepAlive(sock: socket.socket) -> KeepAlive | None:
+    """
+    What the kernel will do about a silent peer; L{None} if it probes for none.
+
+    A time that is longer than can be set (the C{net.ipv4.tcp_keepalive_*} sysctls allow that)
+    is given as the longest that can be.
+
+    @raise SocketOptionError: it could not be read.
+    @raise NotSupportedHere: this system does not tell.
+    """
+    idleOption = required(
+        TCP_KEEPALIVE_DARWIN if DARWIN else getattr(socket, "TCP_KEEPIDLE", None), "TCP_KEEPIDLE"
+    )
+    with settingOption("read how the connection is kept alive", "is it a TCP socket?"):
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+            return None
+        idle = sock.getsockopt(socket.IPPROTO_TCP, idleOption)
+        interval = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+        count = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        milliseconds = 0
+        if TCP_USER_TIMEOUT is not None:
+            milliseconds = sock.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT)
+    return KeepAlive(
+        min(idle, _MOST_SECONDS),
+        min(interval, _MOST_SECONDS),
+        min(count, _MOST_PROBES),
+        min(milliseconds / 1000, _MOST_USER_TIMEOUT) or None,
+    )

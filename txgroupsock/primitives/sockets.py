@@ -76,31 +76,38 @@ def setupStreamSocket(
     port: int,
     family: int = socket.AF_INET,
     *,
+    bindAddress: str | IPAddress | None = None,
     nonBlocking: bool = True,
     keepAlive: bool = False,
     reusePort: bool = False,
+    onlyIPv6: bool = True,
 ) -> socket.socket:
     """
     A bound TCP socket, to listen on or to connect from.
 
     @param port: 0 lets the kernel choose one.
+    @param bindAddress: bind to this address of this host; left out, to that of
+        C{env.receivingInterface}, or the wildcard.
     @param reusePort: SO_REUSEPORT, so that several worker processes can listen on one port.
+    @param onlyIPv6: whether an IPv6 socket refuses IPv4 (IPV6_V6ONLY); C{False} leaves that to
+        the system (C{net.ipv6.bindv6only}), as Twisted does.
     @raise SocketSetupError: it could not be created or bound.
     @raise SocketOptionError: an option was refused.
-    @raise AddressError: not an IP family, or not a port.
+    @raise AddressError: not an IP family, not a port, or C{bindAddress} is of the other family.
     @raise UnknownInterface: an interface of C{env} does not exist.
     """
 
     def configure(sock: socket.socket) -> None:
         setReuse(sock, address=env.reuseFlag, port=reusePort)
         # LIVE555 binds a stream socket to the receiving interface whatever its port.
-        _bind(sock, _receivingAddress(env, family), port)
+        address = _receivingAddress(env, family) if bindAddress is None else bindAddress
+        _bind(sock, _bindAddress(env, port, family, address), port)
         if nonBlocking:
             makeSocketNonBlocking(sock)
         if keepAlive:
             setSocketKeepAlive(sock)
 
-    return _setup(env, family, socket.SOCK_STREAM, configure)
+    return _setup(env, family, socket.SOCK_STREAM, configure, onlyIPv6=onlyIPv6)
 
 
 def _setup(
@@ -108,6 +115,8 @@ def _setup(
     family: int,
     kind: socket.SocketKind,
     configure: Callable[[socket.socket], None],
+    *,
+    onlyIPv6: bool = True,
 ) -> socket.socket:
     """Create a socket and configure it; whatever goes wrong, it is closed."""
     if family not in (socket.AF_INET, socket.AF_INET6):
@@ -125,7 +134,7 @@ def _setup(
     try:
         if env.interfaceBindToDevice:
             bindToDevice(sock, env.interfaceBindToDevice)
-        if family == socket.AF_INET6:
+        if family == socket.AF_INET6 and onlyIPv6:
             with settingOption("set IPV6_V6ONLY"):
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         configure(sock)
