@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from txgroupsock.destinations import SessionDestination
     from txgroupsock.primitives import (
         Arrival,
+        ConnectionState,
         Destination,
         InterfaceLike,
         IPAddress,
+        KeepAlive,
         Membership,
         SourceFilter,
     )
@@ -195,6 +197,31 @@ class IGroupsock(Interface):
 
     def fileno() -> int:
         """The descriptor of the socket; -1 when closed."""
+
+
+class IKeepAlive(Interface):
+    """
+    What the kernel does about a silent peer, and what it knows of a TCP connection.
+
+    C{IKeepAlive(transport)} adapts any TCP transport of Twisted, also one under TLS.
+    """
+
+    def getKeepAlive() -> KeepAlive | None:
+        """What is set now; L{None} if keep-alive is off."""
+
+    def setKeepAlive(keepAlive: KeepAlive | None) -> None:
+        """
+        Set it from now on; L{None} switches keep-alive off and clears the user timeout.
+
+        @raise SocketOptionError: the kernel refused.
+        """
+
+    def getConnectionState() -> ConnectionState:
+        """
+        Round-trip time, unacknowledged data, retransmissions and the like, as they are now.
+
+        @raise NotSupportedHere: this kernel does not tell (only Linux does).
+        """
 
 
 class IRunReceiver(Interface):

@@ -1,6 +1,8 @@
-"""Tells ``twistd`` about txgroupsock; everything else is imported only when it is used."""
+"""Tells ``twistd`` and ``serverFromString`` about txgroupsock; imports no reactor."""
 
 from twisted.application.service import ServiceMaker
+
+from txgroupsock.ports.endpoints import KeepAliveParser
 
 groupsockRelay = ServiceMaker(
     "groupsock relay",
@@ -8,3 +10,4 @@ groupsockRelay = ServiceMaker(
     "Relay UDP multicast and unicast streams.",
     "groupsock-relay",
 )
+keepAliveEndpoint = KeepAliveParser()

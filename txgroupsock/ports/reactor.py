@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet.interfaces import IReactorFDSet, IReactorMulticast, IReactorTime, IReactorUDP
+from twisted.internet.interfaces import (
+    IConnector,
+    IListeningPort,
+    IReactorFDSet,
+    IReactorMulticast,
+    IReactorTime,
+    IReactorUDP,
+)
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.tcp import KeepAliveClientFactory, applyToDescriptor, listenStream
 from txgroupsock.ports.udp import UDPPort
-from txgroupsock.primitives import InterfaceLike
+from txgroupsock.primitives import InterfaceLike, KeepAlive
 from txgroupsock.primitives.batch import BatchMemory
+
+_USUAL = KeepAlive()
 
 
 class GroupsockReactor:
     """
-    A reactor that opens UDP ports of this package, and is the wrapped one in all else.
+    A reactor that opens UDP ports of this package, gives TCP connections keep-alive, and is
+    the wrapped one in all else.
 
-    Provides whatever that one provides, so it can be handed to code that takes a reactor.
+    Provides whatever that one provides, so it can be handed to code that takes a reactor: a
+    stock endpoint made with it listens and connects with keep-alive.
+
+    @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, keepAlive: KeepAlive | None = _USUAL) -> None:
         """
         @param reactor: any that can watch descriptors (all but Windows' IOCP).
+        @param keepAlive: for every TCP connection that is made or accepted through this
+            object: 180 s of silence, then 5 probes 20 s apart, unless given.
         @raise TypeError: it cannot.
         """
+        if isinstance(reactor, GroupsockReactor):
+            reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
             raise TypeError(
                 f"{type(reactor).__name__} does not provide {missing[0].__name__}, which "
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
-        self._reactor = reactor
+        self._reactor: Any = reactor
         self._memory = BatchMemory()
+        self.keepAlive = keepAlive
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
     def __getattr__(self, name: str) -> Any:
@@ -105,3 +124,140 @@ class GroupsockReactor:
     ) -> UDPPort:
         """Open a UDP port; see L{listenMulticast}, from which it differs only in name."""
         return self.listenMulticast(port, protocol, interface, maxPacketSize)
+
+    # TCP
+
+    def listenTCP(
+        self,
+        port: int,
+        factory: Any,
+        backlog: int = 50,
+        interface: InterfaceLike = "",
+        *,
+        keepAlive: KeepAlive | bool = True,
+        reusePort: bool = False,
+    ) -> IListeningPort:
+        """
+        Listen for TCP connections, which have keep-alive from their first packet on.
+
+        @param port: 0 lets the kernel choose one.
+        @param interface: what to listen on: nothing, every IPv4 address; C{"::"}, every IPv6
+            one, and IPv4 too where the system allows that; an address; the name or index of an
+            interface: its IPv4 address, or its IPv6 one if it has no other.
+        @param keepAlive: L{True}: this reactor's; L{False}: none.
+        @param reusePort: SO_REUSEPORT, so that several worker processes can listen on one port.
+        @return: the wrapped reactor's own kind of port.
+        @raise CannotListenError: it could not be opened; the message says how to mend that.
+        """
+        chosen = self._chosen(keepAlive=keepAlive)
+        if isinstance(port, int):
+            return listenStream(
+                self._reactor, port, factory, backlog, interface, chosen, reusePort=reusePort
+            )
+        # What Twisted 26's makeBinding makes. Nothing can be accepted before the reactor turns.
+        opened: Any = self._reactor.listenTCP(port, factory, backlog, interface)
+        applyToDescriptor(opened.fileno(), chosen)
+        return cast("IListeningPort", opened)
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+        *,
+        keepAlive: KeepAlive | bool = True,
+    ) -> IConnector:
+        """
+        Connect by TCP, with keep-alive from the first packet on, at each attempt.
+
+        @param timeout: seconds.
+        @param bindAddress: C{(host, port)} to connect from.
+        @param keepAlive: L{True}: this reactor's; L{False}: none.
+        """
+        connector: IConnector = self._reactor.connectTCP(
+            host, port, self._kept(factory, keepAlive=keepAlive), timeout, bindAddress
+        )
+        return connector
+
+    def listenSSL(
+        self,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        backlog: int = 50,
+        interface: InterfaceLike = "",
+        *,
+        keepAlive: KeepAlive | bool = True,
+        reusePort: bool = False,
+    ) -> IListeningPort:
+        """Listen for TLS connections; otherwise as L{listenTCP}."""
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # needs pyOpenSSL
+
+        return self.listenTCP(
+            port,
+            TLSMemoryBIOFactory(contextFactory, False, factory),
+            backlog,
+            interface,
+            keepAlive=keepAlive,
+            reusePort=reusePort,
+        )
+
+    def connectSSL(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+        *,
+        keepAlive: KeepAlive | bool = True,
+    ) -> IConnector:
+        """Connect by TLS; otherwise as L{connectTCP}."""
+        kept = self._kept(factory, keepAlive=keepAlive)
+        connector: IConnector = self._reactor.connectSSL(
+            host, port, kept, contextFactory, timeout, bindAddress
+        )
+        return connector
+
+    def adoptStreamPort(
+        self,
+        fileDescriptor: int,
+        addressFamily: int,
+        factory: Any,
+        *,
+        keepAlive: KeepAlive | bool = True,
+    ) -> IListeningPort:
+        """
+        Listen on a socket that somebody else opened, such as systemd.
+
+        @param keepAlive: set on the socket itself, so for all who have it.  L{True}: this
+            reactor's; L{False}: the socket is left as it is.
+        @raise SocketOptionError: the kernel refused keep-alive.
+        """
+        applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
+        port: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
+        return port
+
+    def adoptStreamConnection(
+        self,
+        fileDescriptor: int,
+        addressFamily: int,
+        factory: Any,
+        *,
+        keepAlive: KeepAlive | bool = True,
+    ) -> Any:
+        """Take over a connection; otherwise as L{adoptStreamPort}."""
+        applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
+        return self._reactor.adoptStreamConnection(fileDescriptor, addressFamily, factory)
+
+    def _chosen(self, *, keepAlive: KeepAlive | bool) -> KeepAlive | None:
+        if isinstance(keepAlive, KeepAlive):
+            return keepAlive
+        return self.keepAlive if keepAlive else None
+
+    def _kept(self, factory: Any, *, keepAlive: KeepAlive | bool) -> Any:
+        chosen = self._chosen(keepAlive=keepAlive)
+        return factory if chosen is None else KeepAliveClientFactory(factory, chosen)

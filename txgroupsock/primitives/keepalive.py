@@ -36,6 +36,8 @@ class KeepAlive:
         connection is lost (TCP_USER_TIMEOUT, RFC 5482; Linux), or L{None} to leave that to
         the kernel's retransmission limit.  Keep-alive probes are not sent while data is
         unacknowledged, so without it a peer that vanishes under traffic is noticed late.
+        With it, C{count} no longer matters: a silent connection is lost at the first probe
+        that falls due when so much silence has passed (tcp(7)).
     """
 
     idle: int = 180
