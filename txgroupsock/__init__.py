@@ -3,19 +3,22 @@
 from txgroupsock.destinations import SessionDestination
 from txgroupsock.groupsock import Groupsock
 from txgroupsock.lookuptable import GroupsockLookupTable
-from txgroupsock.ports import GroupsockReactor, JoinError, PortStatistics, UDPPort
+from txgroupsock.ports import (
+    FramedDatagrams,
+    FramedDatagramsFactory,
+    GroupsockReactor,
+    InterleavedRTSP,
+    JoinError,
+    PortStatistics,
+    RTPPair,
+    UDPPort,
+)
 from txgroupsock.primitives import (
     AddressError,
     Arrival,
+    ConnectionState,
     Destination,
     Environment,
-from txgroupsock.ports import (
-    GroupsockReactor,
-    JoinError,
-    PortStatistics,
-    UDPPort,
-)
-    ConnectionState,
     GroupsockError,
     KeepAlive,
     Membership,
@@ -37,20 +40,24 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressError",
     "Arrival",
+    "ConnectionState",
     "Destination",
     "Environment",
+    "FramedDatagrams",
+    "FramedDatagramsFactory",
     "Groupsock",
-    "ConnectionState",
     "GroupsockError",
     "GroupsockLookupTable",
     "GroupsockReactor",
     "GroupsockStatistics",
+    "InterleavedRTSP",
     "JoinError",
     "KeepAlive",
     "Membership",
     "MembershipError",
     "NetworkInterface",
     "PortStatistics",
+    "RTPPair",
     "Route",
     "Run",
     "SessionDestination",

@@ -1,0 +1,100 @@
+"""Datagrams over a stream, each after its 16-bit length (RFC 4571)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import AbstractDatagramProtocol, ClientFactory, connectionDone
+from twisted.protocols.basic import Int16StringReceiver
+from twisted.python.failure import Failure
+
+from txgroupsock.ports.streamtransport import (
+    MAX_LENGTH,
+    Congestion,
+    StreamDatagramTransport,
+    StreamStatistics,
+)
+
+_LENGTH = struct.Struct("!H")
+
+
+class FramedDatagrams(Int16StringReceiver):
+    """
+    A stream protocol that runs a L{DatagramProtocol
+    <twisted.internet.protocol.DatagramProtocol>} over its connection, TCP or TLS.
+
+    The datagram protocol's transport provides C{IUDPTransport}, with the peer as the one
+    address that it hears from and may write to.  An empty frame (RFC 4571's null packet) is an
+    empty datagram.  While the peer takes nothing, datagrams to it are dropped and counted.
+
+    @ivar datagramTransport: what the protocol got; L{None} before the connection is made.
+    """
+
+    MAX_LENGTH = MAX_LENGTH
+    datagramTransport: StreamDatagramTransport | None = None
+
+    def __init__(
+        self, protocol: AbstractDatagramProtocol, peer: tuple[str, int] | None = None
+    ) -> None:
+        """
+        @param protocol: started when the connection is made, and stopped when it is lost.
+        @param peer: what address it knows the other end by; that of the connection if left out.
+        """
+        self.protocol = protocol
+        self._peer = peer
+
+    @property
+    def statistics(self) -> StreamStatistics:
+        """What was counted; zeros before the connection is made."""
+        made = self.datagramTransport
+        return StreamStatistics() if made is None else made.statistics
+
+    def connectionMade(self) -> None:
+        """Start the datagram protocol."""
+        stream: Any = self.transport
+        congestion = Congestion(stream)
+        self.datagramTransport = StreamDatagramTransport(
+            stream, congestion, self.protocol, _framed, congestion.loseConnection, self._peer
+        )
+        self.protocol.makeConnection(self.datagramTransport)
+
+    def stringReceived(self, string: bytes) -> None:
+        """Hand a datagram to the protocol."""
+        if self.datagramTransport is not None:
+            self.datagramTransport.datagramReceived(string)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Stop the datagram protocol."""
+        if self.datagramTransport is not None:
+            self.datagramTransport.connectionLost()
+
+
+class FramedDatagramsFactory(ClientFactory):
+    """Gives each connection a datagram protocol of its own; for servers and clients."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        makeProtocol: Callable[[], AbstractDatagramProtocol],
+        peer: tuple[str, int] | None = None,
+    ) -> None:
+        """
+        @param makeProtocol: called for each connection.
+        @param peer: see L{FramedDatagrams}.
+        """
+        self._makeProtocol = makeProtocol
+        self._peer = peer
+
+    def buildProtocol(self, addr: IAddress | None) -> FramedDatagrams:
+        """Make one for a new connection."""
+        made = FramedDatagrams(self._makeProtocol(), self._peer)
+        made.factory = self
+        return made
+
+
+def _framed(datagram: bytes) -> bytes:
+    return _LENGTH.pack(len(datagram)) + datagram
