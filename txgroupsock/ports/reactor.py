@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from twisted.internet.interfaces import (
@@ -15,9 +16,10 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.rtppair import RTPPair, openRTPPair
 from txgroupsock.ports.tcp import KeepAliveClientFactory, applyToDescriptor, listenStream
 from txgroupsock.ports.udp import UDPPort
-from txgroupsock.primitives import InterfaceLike, KeepAlive
+from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive
 from txgroupsock.primitives.batch import BatchMemory
 
 _USUAL = KeepAlive()
@@ -124,6 +126,48 @@ class GroupsockReactor:
     ) -> UDPPort:
         """Open a UDP port; see L{listenMulticast}, from which it differs only in name."""
         return self.listenMulticast(port, protocol, interface, maxPacketSize)
+
+    def listenRTP(
+        self,
+        port: int,
+        rtp: AbstractDatagramProtocol,
+        rtcp: AbstractDatagramProtocol,
+        interface: InterfaceLike = "",
+        maxPacketSize: int = 65535,
+        *,
+        group: str | IPAddress | None = None,
+        sources: Iterable[str | IPAddress] = (),
+        listenMultiple: bool = False,
+        family: int | None = None,
+    ) -> RTPPair:
+        """
+        Open a pair of UDP ports: an even one for RTP and the next for RTCP (RFC 3550 section 11).
+
+        Both are opened, and have joined, before either protocol is told.
+
+        @param port: an odd one is replaced with the next lower one, as the RFC has it; 0 lets
+            the kernel choose, and chooses again if the other half of the pair is taken.
+        @param interface: as in L{listenMulticast}.
+        @param group: what both join, on that interface; C{""} and no C{family} then mean the
+            group's family.
+        @param sources: who may send to the group; nobody in particular if left out.
+        @param listenMultiple: as in L{listenMulticast}; a pair that the kernel chose is not
+            shared.
+        @raise CannotListenError: no such pair is free.
+        @raise JoinError: the group could not be joined; nothing stays open.
+        """
+        return openRTPPair(
+            self,
+            port,
+            rtp,
+            rtcp,
+            interface,
+            maxPacketSize,
+            group=group,
+            sources=sources,
+            listenMultiple=listenMultiple,
+            family=family,
+        )
 
     # TCP
 
