@@ -96,8 +96,8 @@ def openRTPPair(
         for each in (pair.rtp, pair.rtcp):
             _join(each, group, sources)
         for each, protocol in ((pair.rtp, rtp), (pair.rtcp, rtcp)):
+            each.useProtocol(protocol)
             protocol.makeConnection(each)
-            each.protocol = protocol
         onFailure.pop_all()
     return pair
 

@@ -125,9 +125,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self.statistics = PortStatistics()
         self.connected = False
         self._family = family
-        if latency is None:
-            latency = RUN_LATENCY if IRunReceiver.providedBy(protocol) else 0.0
-        self._latency = latency
+        self._wantedLatency = latency
         self._memory = memory
         self._openSocket = openSocket
         self._isSpread = spread
@@ -196,7 +194,11 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
         )
         self._held = ()
-        self._receiving, self._delivery = receivingFor(self, self._memory)
+        try:
+            self.useProtocol(self.protocol)
+        except GroupsockError as error:
+            sock.close()
+            raise CannotListenError(self.interface, self.port, error) from error
         self.connected = True
         self.resumeProducing()
         try:
@@ -204,6 +206,25 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         except BaseException:
             self._giveBack()
             raise
+
+    def useProtocol(self, protocol: AbstractDatagramProtocol) -> None:
+        """
+        Give what arrives to a protocol from now on, in the form that it wants; the caller
+        starts it.
+
+        @raise GroupsockError: the kernel cannot tell what this protocol asks for.
+        """
+        self.protocol = protocol
+        self._latency = (
+            self._wantedLatency
+            if self._wantedLatency is not None
+            else RUN_LATENCY * IRunReceiver.providedBy(protocol)
+        )
+        self._receiving, self._delivery = receivingFor(self, self._memory)
+        self._reportDestinationError = None
+        if IDestinationErrorReceiver.providedBy(protocol):
+            recordDestinationErrors(self.socket)
+            self._reportDestinationError = protocol.destinationFailed
 
     def another(self, protocol: Any) -> UDPPort:
         """A port like this one, not open yet, that shares its number and feeds a protocol."""
@@ -216,7 +237,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             listenMultiple=True,
             reusePort=self.reusePort,
             family=self._family,
-            latency=self._latency,
+            latency=self._wantedLatency,
             memory=self._memory,
             openSocket=self._openSocket,
         )
@@ -234,9 +255,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         try:
             makeSocketNonBlocking(sock)
             hearOnlyOwnGroups(sock)
-            if IDestinationErrorReceiver.providedBy(self.protocol):
-                recordDestinationErrors(sock)
-                self._reportDestinationError = self.protocol.destinationFailed
         except BaseException:
             sock.close()
             raise
