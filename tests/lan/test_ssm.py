@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import frozen
+from twisted.internet import defer
 
 from tests.lan.lan import Host, Lan
 from tests.lan.listener import Listener
@@ -93,12 +95,20 @@ async def test_onlyTheChosenSourceIsDelivered(lan: Lan, reactor: Any, family: Fa
         await control.joinGroup(family.group, "eth0")
         await port.joinSourceGroup(family.group, family.addressOf(a), "eth0")
     lan.waitForMember(c, family.group)
-    family.send(b)
-    family.send(a)
-    await everything.has(reactor, 2 * COUNT)
-    await chosen.has(reactor, COUNT)
-    assert set(everything.hosts) == {family.addressOf(a), family.addressOf(b)}
-    assert chosen.hosts == [family.addressOf(a)] * COUNT
+    wanted = {family.addressOf(a), family.addressOf(b)}
+    # A switch that has just learnt of a member may yet drop a datagram, so send until both are
+    # heard; both sockets are asked about each datagram at once.
+    for _ in range(20):
+        family.send(b)
+        family.send(a)
+        with suppress(defer.TimeoutError):
+            await everything.has(reactor, len(everything.received) + 2 * COUNT, 0.5)
+        if set(everything.hosts) == wanted:
+            break
+    assert set(everything.hosts) == wanted
+    fromChosen = everything.hosts.count(family.addressOf(a))
+    await chosen.has(reactor, fromChosen)
+    assert chosen.hosts == [family.addressOf(a)] * fromChosen
     await control.stopListening()
     await port.stopListening()
 
