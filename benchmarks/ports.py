@@ -123,9 +123,13 @@ def onAsyncio(kind: str, size: int, arrivals: str) -> float:
 
     class Datagrams(asyncio.DatagramProtocol):
         received = 0
+        expected = -1
+        done: asyncio.Future[None]
 
         def datagram_received(self, data: bytes, addr: Any) -> None:
             self.received += 1
+            if self.received == self.expected:
+                self.done.set_result(None)
 
     loop: asyncio.AbstractEventLoop
     if kind == "uvloop":
@@ -140,12 +144,10 @@ def onAsyncio(kind: str, size: int, arrivals: str) -> float:
     made = loop.create_datagram_endpoint(Datagrams, sock=sock)
     _, protocol = loop.run_until_complete(made)
 
-    async def until(expected: int) -> None:
-        while protocol.received < expected:
-            await asyncio.sleep(0)
-
     def drain(expected: int) -> None:
-        loop.run_until_complete(until(expected))
+        protocol.expected = expected
+        protocol.done = loop.create_future()
+        loop.run_until_complete(protocol.done)
 
     return measure(sock, size, arrivals, lambda: protocol.received, drain)
 
