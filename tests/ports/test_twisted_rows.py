@@ -775,12 +775,17 @@ class TestRefused:
         assert protocol.calls == ["startProtocol", "stopProtocol"]
         assert not port.connected
 
-    @pytest.mark.parametrize("reason", [ConnectionDone, ConnectionLost])
-    def test_onClosedDescriptor(self, reason: type[Exception]) -> None:
+    @pytest.mark.parametrize(
+        ("reason", "isPaused"),
+        [(ConnectionDone, False), (ConnectionLost, False), (ConnectionLost, True)],
+    )
+    def test_onClosedDescriptor(self, reason: type[Exception], isPaused: bool) -> None:
         """When the reactor finds the descriptor closed, the port is closed."""
         protocol = Recorder()
         port = UDPPort(MemoryReactorClock(), protocol, 0, "127.0.0.1")
         port.startListening()
+        if isPaused:
+            port.pauseProducing()
         port.getHandle().close()
         port.connectionLost(Failure(reason()))
         assert protocol.calls == ["startProtocol", "stopProtocol"]
