@@ -21,7 +21,9 @@ import pytest_twisted
 from twisted.internet import asyncioreactor
 from twisted.internet.task import deferLater
 
-from tests.lan.namespaces import enterPrivateNetwork, whyNoNamespaces
+from txgroupsock.testing.namespaces import enterPrivateNetwork, whyNoNamespaces
+
+pytest_plugins = ["txgroupsock.testing.fixtures"]
 
 REACTORS = ("epoll", "poll", "select", "asyncio", "uvloop")
 REACTOR = os.environ.get("TXGROUPSOCK_REACTOR", "epoll" if hasattr(select, "epoll") else "select")

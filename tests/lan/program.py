@@ -14,7 +14,7 @@ from types import TracebackType
 
 import pytest
 
-from tests.lan.namespaces import Namespace
+from txgroupsock.testing.namespaces import Namespace
 
 TIMEOUT = 20.0
 

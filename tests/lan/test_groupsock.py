@@ -15,13 +15,13 @@ from attrs import frozen
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock, deferLater
 
-from tests.lan.lan import Host, Lan
 from tests.lan.listener import Listener
 from tests.lan.program import Program
-from tests.lan.wire import Capture, Frame, RecordKind, UDPFrame, datagram, report
 from txgroupsock import Groupsock, MembershipError
 from txgroupsock.primitives import socketJoinGroup
 from txgroupsock.primitives.ouraddress import OurAddresses
+from txgroupsock.testing.lan import Host, Lan
+from txgroupsock.testing.wire import Capture, Frame, RecordKind, UDPFrame, datagram, report
 
 Begin = Callable[..., Capture]
 Make = Callable[..., Groupsock]

@@ -21,17 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 
-from tests.lan.lan import Host, Lan
-from tests.lan.namespaces import CommandFailed, Namespace
-from tests.lan.wire import (
-    Capture,
+from txgroupsock.testing.frames import (
     Ethernet,
-    Frame,
-    GroupRecord,
     Packet,
-    RecordKind,
-    UDPFrame,
-    datagram,
     parseEthernet,
     parseFrame,
     parseIGMP,
@@ -39,6 +31,16 @@ from tests.lan.wire import (
     parseIPv6,
     parseMLD,
     parseUDP,
+)
+from txgroupsock.testing.lan import Host, Lan
+from txgroupsock.testing.namespaces import CommandFailed, Namespace
+from txgroupsock.testing.wire import (
+    Capture,
+    Frame,
+    GroupRecord,
+    RecordKind,
+    UDPFrame,
+    datagram,
     report,
 )
 
@@ -247,7 +249,7 @@ def test_closedNamespaceIsGone(namespace: Namespace, other: Namespace) -> None:
 # What a test process sees after enterPrivateNetwork(), on one line for each fact.
 PRIVATE = """
 import os, socket, struct, sys
-from tests.lan.namespaces import Namespace, enterPrivateNetwork, whyNoNamespaces
+from txgroupsock.testing.namespaces import Namespace, enterPrivateNetwork, whyNoNamespaces
 
 before = os.stat("/proc/self/ns/net").st_ino
 print("reason:", enterPrivateNetwork())
@@ -475,10 +477,10 @@ def test_downLinkCarriesNothingUntilItIsUp(
     family.group(member, JOIN_GROUP, a.index, family.anySource)
     lan.waitForMember(a, family.anySource)
     linkOfA = capture(a)
-    a.setLink(False)
+    a.setLink(up=False)
     lan.waitForNoMember(a, family.anySource)
     sender.sendto(b"lost", (family.anySource, portOf(member)))
-    a.setLink(True)
+    a.setLink(up=True)
     lan.waitForMember(a, family.anySource)
     sender.sendto(b"found", (family.anySource, portOf(member)))
     assert member.recv(100) == b"found"

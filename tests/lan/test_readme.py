@@ -9,8 +9,8 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.lan.lan import Host, Lan
 from tests.lan.program import Program
+from txgroupsock.testing.lan import Host, Lan
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from tests.lan.lan import Host, Lan
 from tests.lan.program import Program, needs, twistd, waitForPort, waitUntil
+from txgroupsock.testing.lan import Host, Lan
 
 PICTURES = 50
 RATE = 25

@@ -12,10 +12,10 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet import defer
 
-from tests.lan.lan import Host, Lan
 from tests.lan.listener import Listener
-from tests.lan.wire import Capture, Frame, GroupRecord, RecordKind, datagram
 from txgroupsock import GroupsockReactor, JoinError, UDPPort
+from txgroupsock.testing.lan import Host, Lan
+from txgroupsock.testing.wire import Capture, Frame, GroupRecord, RecordKind, datagram
 
 Begin = Callable[..., Capture]
 

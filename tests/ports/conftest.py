@@ -13,9 +13,9 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import AbstractDatagramProtocol
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import LOOPBACK, Listen, OpenSocket
 from txgroupsock import GroupsockReactor, UDPPort
+from txgroupsock.testing.namespaces import Namespace
 
 HERE = Path(__file__).parent
 

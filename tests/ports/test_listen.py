@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import GROUP, V4, V6, WILDCARD
 from txgroupsock.ports.listen import Where
 from txgroupsock.primitives import IPAddress, UnknownInterface
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast
+from txgroupsock.testing.namespaces import Namespace
 
 LO = socket.if_nametoindex("lo")
 

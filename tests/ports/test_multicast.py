@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import DNSLookupError, MulticastJoinError
 from twisted.logger import capturedLogs
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import (
     GROUP,
     LEVEL,
@@ -38,6 +37,7 @@ from txgroupsock.primitives import (
     socketJoinGroup,
     socketJoinGroupSSM,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 Family = socket.AddressFamily
 

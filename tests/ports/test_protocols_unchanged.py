@@ -16,8 +16,8 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.names import client, dns, server
 from twisted.names.common import ResolverBase
 
-from tests.lan.namespaces import Namespace
 from txgroupsock import GroupsockReactor
+from txgroupsock.testing.namespaces import Namespace
 
 Open = Callable[..., Any]
 

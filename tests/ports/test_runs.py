@@ -15,7 +15,6 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import LOOPBACK, Listen, OpenSocket, Recorder, addressOf
 from txgroupsock import UDPPort
 from txgroupsock.interfaces import (
@@ -27,6 +26,7 @@ from txgroupsock.interfaces import (
 from txgroupsock.primitives import Arrival, Destination
 from txgroupsock.primitives.constants import UDP_SEGMENT
 from txgroupsock.primitives.run import Run
+from txgroupsock.testing.namespaces import Namespace
 
 
 @implementer(IRunReceiver)

@@ -19,7 +19,6 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import (
     GROUP,
     IP_RECVERR,
@@ -44,6 +43,7 @@ from txgroupsock import UDPPort
 from txgroupsock.ports.sender import _Waiting
 from txgroupsock.primitives import Membership, TransferError, setReceiveBufferTo
 from txgroupsock.primitives.constants import LINUX
+from txgroupsock.testing.namespaces import Namespace
 
 # What the fixture `far` has made the number of eth1, and the ways to name that interface.
 ETH1 = 1001

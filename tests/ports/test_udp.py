@@ -25,7 +25,6 @@ from twisted.logger import capturedLogs
 from zope.interface import Interface
 from zope.interface.verify import verifyClass, verifyObject
 
-from tests.lan.namespaces import Namespace
 from tests.ports.support import (
     LOOPBACK,
     V4,
@@ -45,6 +44,7 @@ from txgroupsock.primitives import (
     UnknownInterface,
     setReceiveBufferTo,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.support import LOOPBACK
+from txgroupsock.testing.namespaces import Namespace
 
 OpenSocket = Callable[..., socket.socket]
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.conftest import OpenSocket
 from tests.primitives.support import LOOPBACK, OTHER_FAMILY
 from txgroupsock.primitives import (
@@ -20,6 +19,7 @@ from txgroupsock.primitives import (
     parseAddress,
     writeSocket,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 IP_RECVTTL = 12  # linux/in.h; in Python since 3.14

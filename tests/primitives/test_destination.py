@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.lan import Host, Lan
 from txgroupsock.primitives import (
     AddressError,
     Destination,
@@ -18,6 +17,7 @@ from txgroupsock.primitives import (
     UnknownInterface,
     destination,
 )
+from txgroupsock.testing.lan import Host, Lan
 
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from txgroupsock.primitives import (
     AddressError,
     GroupsockError,
@@ -20,6 +19,7 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.primitives.constants import required
 from txgroupsock.primitives.errors import bindAdvice, readSysctl, sendAdvice, sysctlAdvice
+from txgroupsock.testing.namespaces import Namespace
 
 ALL = [
     AddressError,

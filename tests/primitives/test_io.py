@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.conftest import OpenSocket
 from tests.primitives.support import LOOPBACK
 from txgroupsock.primitives import (
@@ -27,6 +26,7 @@ from txgroupsock.primitives import (
     toSocketAddress,
     writeSocket,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.conftest import OpenSocket
 from tests.primitives.support import (
     GROUP,
@@ -34,6 +33,7 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.primitives.constants import IP_MULTICAST_ALL, IPV6_MULTICAST_ALL
 from txgroupsock.primitives.membership import packGroupRequest
+from txgroupsock.testing.namespaces import Namespace
 
 pytestmark = pytest.mark.lan
 

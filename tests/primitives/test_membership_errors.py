@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.support import (
     GROUP,
     OTHER_FAMILY,
@@ -29,6 +28,7 @@ from txgroupsock.primitives import (
     socketLeaveGroupSSM,
     socketUnblockSource,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 pytestmark = pytest.mark.lan
 

@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from txgroupsock.primitives import (
     InterfaceLike,
     NetworkInterface,
@@ -20,6 +19,7 @@ from txgroupsock.primitives.networkinterface import (
     defaultRouteInterface,
     interfaceName,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 pytestmark = pytest.mark.lan
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.conftest import OpenSocket
 from tests.primitives.support import GROUP, LEVEL
 from txgroupsock.primitives import (
@@ -32,6 +31,7 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.primitives.constants import IP_MULTICAST_ALL, IPV6_MULTICAST_ALL
 from txgroupsock.primitives.options import hearOnlyOwnGroups
+from txgroupsock.testing.namespaces import Namespace
 
 MULTICAST_ALL = {socket.AF_INET: IP_MULTICAST_ALL, socket.AF_INET6: IPV6_MULTICAST_ALL}
 

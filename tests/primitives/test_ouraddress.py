@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from txgroupsock.primitives import (
     AddressError,
     Environment,
@@ -22,6 +21,7 @@ from txgroupsock.primitives import (
     weHaveAnIPv4Address,
     weHaveAnIPv6Address,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 Resolve = Callable[..., None]
 

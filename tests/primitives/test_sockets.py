@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.support import GROUP, LOOPBACK, OTHER_FAMILY, descriptors, noMoreDescriptors
 from txgroupsock.primitives import (
     AddressError,
@@ -25,6 +24,7 @@ from txgroupsock.primitives import (
     setupDatagramSocket,
     setupStreamSocket,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 Setup = Callable[..., socket.socket]

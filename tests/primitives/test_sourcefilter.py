@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.namespaces import Namespace
 from tests.primitives.support import GROUP
 from txgroupsock.primitives import (
     AddressError,
@@ -23,6 +22,7 @@ from txgroupsock.primitives import (
     sourcefilter,
 )
 from txgroupsock.primitives.sourcefilter import readFilter, writeFilter
+from txgroupsock.testing.namespaces import Namespace
 
 
 @given(st.booleans(), st.lists(st.ip_addresses()))

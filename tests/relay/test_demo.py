@@ -12,13 +12,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from tests.lan.namespaces import Namespace
 from tests.relay.support import SECONDS, Listener, Twistd, loggedLines, send
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.relay import demo
 from txgroupsock.relay.demo import DemoService, FarEnd
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.teststream import StreamReceiver
+from txgroupsock.testing.namespaces import Namespace
 
 LINE = (
     r"in [0-9,]+ packets/s, [0-9.]+ Mbit/s \| out [0-9,]+ packets/s, [0-9.]+ Mbit/s \| "

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.namespaces import Namespace
 from txgroupsock.relay.model import InputModel, OutputModel, RouteModel, withScope
 from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.testing.namespaces import Namespace
 
 OUT = "udp://10.0.0.9:9000"
 
