@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from twisted.internet.interfaces import (
@@ -19,7 +20,7 @@ from zope.interface import directlyProvides, providedBy
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
 from txgroupsock.ports.tcp import KeepAliveClientFactory, applyToDescriptor, listenStream
 from txgroupsock.ports.udp import UDPPort
-from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive
+from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
 from txgroupsock.primitives.batch import BatchMemory
 
 _USUAL = KeepAlive()
@@ -36,14 +37,23 @@ class GroupsockReactor:
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     """
 
-    def __init__(self, reactor: Any, keepAlive: KeepAlive | None = _USUAL) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        keepAlive: KeepAlive | None = _USUAL,
+        *,
+        openSocket: Callable[..., socket.socket] | None = None,
+    ) -> None:
         """
         @param reactor: any that can watch descriptors (all but Windows' IOCP).
         @param keepAlive: for every TCP connection that is made or accepted through this
             object: 180 s of silence, then 5 probes 20 s apart, unless given.
+        @param openSocket: makes the sockets of UDP ports, with the arguments of
+            C{setupDatagramSocket}; left out, as the wrapped reactor does, or the kernel.
         @raise TypeError: it cannot.
         """
         if isinstance(reactor, GroupsockReactor):
+            openSocket = openSocket or reactor.openSocket
             reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
@@ -54,6 +64,7 @@ class GroupsockReactor:
         self._reactor: Any = reactor
         self._memory = BatchMemory()
         self.keepAlive = keepAlive
+        self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
     def __getattr__(self, name: str) -> Any:
@@ -113,6 +124,7 @@ class GroupsockReactor:
             latency=latency,
             memory=self._memory,
             spread=spread,
+            openSocket=self.openSocket,
         )
         opened.startListening()
         return opened

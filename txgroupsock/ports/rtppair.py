@@ -83,6 +83,7 @@ def openRTPPair(
             maxPacketSize,
             listenMultiple=listenMultiple and port != 0,
             family=family,
+            openSocket=reactor.openSocket,
         )
         made.startListening()
         return made

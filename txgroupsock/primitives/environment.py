@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from types import TracebackType
 
 from attrs import define, field
@@ -26,12 +28,14 @@ class Environment:
         C{ReceivingInterfaceAddr} and C{ReceivingInterfaceAddr6}).
     @ivar interfaceBindToDevice: the name of the one device that sockets may use
         (SO_BINDTODEVICE, socket(7); Linux).
+    @ivar createSocket: what new sockets are made with, from a family and a type.
     """
 
     reuseFlag: bool = True
     sendingInterface: InterfaceLike = None
     receivingInterface: InterfaceLike = None
     interfaceBindToDevice: str | None = None
+    createSocket: Callable[[int, int], socket.socket] = field(default=socket.socket, repr=False)
     ourAddresses: dict[tuple[int, InterfaceLike], IPAddress] = field(
         factory=dict, init=False, repr=False
     )

@@ -21,6 +21,7 @@ from txgroupsock.primitives.errors import (
     readSysctl,
     sysctlAdvice,
 )
+from txgroupsock.primitives.interfacetable import allIndexes
 from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex, interfaceName
 from txgroupsock.primitives.options import hearOnlyOwnGroups
 from txgroupsock.primitives.sockaddr import (
@@ -300,7 +301,7 @@ def _held(
     """
     _checkFamily(sock, membership, verb)
     index = membership.interface
-    for each in [index] if index else [each for each, _name in socket.if_nameindex()]:
+    for each in [index] if index else allIndexes():
         found = evolve(membership, interface=each)
         try:
             return found, readFilter(sock, each, membership.group)

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from txgroupsock.primitives.constants import LINUX, SIOCGIFFLAGS, required
 from txgroupsock.primitives.errors import UnknownInterface
+from txgroupsock.primitives.interfacetable import indexOfName, madeUp, nameOfIndex
 from txgroupsock.primitives.sockaddr import (
     IPAddress,
     familyOf,
@@ -35,10 +36,10 @@ an object), or a link-local address with C{%scope}.  L{None}, C{""}, 0 and the w
 addresses mean "whichever the routing table chooses".
 """
 
-_IFF_UP = 0x1
-_IFF_LOOPBACK = 0x8
-_IFF_RUNNING = 0x40
-_IFF_MULTICAST = 0x1000 if LINUX else 0x8000
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_RUNNING = 0x40
+IFF_MULTICAST = 0x1000 if LINUX else 0x8000
 
 
 @frozen
@@ -58,22 +59,22 @@ class NetworkInterface:
     @property
     def isUp(self) -> bool:
         """Somebody has switched it on (it may still lack a carrier)."""
-        return bool(self.flags & _IFF_UP)
+        return bool(self.flags & IFF_UP)
 
     @property
     def isRunning(self) -> bool:
         """It is up and has a carrier."""
-        return bool(self.flags & _IFF_RUNNING)
+        return bool(self.flags & IFF_RUNNING)
 
     @property
     def isLoopback(self) -> bool:
         """It reaches this host only."""
-        return bool(self.flags & _IFF_LOOPBACK)
+        return bool(self.flags & IFF_LOOPBACK)
 
     @property
     def isMulticast(self) -> bool:
         """It claims to carry multicast; Linux's C{lo} does not, yet carries it for IPv4."""
-        return bool(self.flags & _IFF_MULTICAST)
+        return bool(self.flags & IFF_MULTICAST)
 
     def addressOf(self, family: int) -> IPAddress | None:
         """Its first address of one family, or L{None}."""
@@ -83,6 +84,9 @@ class NetworkInterface:
 
 def listInterfaces() -> list[NetworkInterface]:
     """Every network interface of this host (of this network namespace, on Linux)."""
+    table = madeUp.get()
+    if table is not None:
+        return table.listInterfaces()
     addresses: dict[str, list[IPAddress]] = {}
     for name, families in netifaces.allifaddresses().items():
         # Linux lists an IPv4 alias "eth0:1" apart from the device that it stands for.
@@ -157,7 +161,7 @@ def interfaceName(index: int) -> str:
     if index == 0:
         return "any interface"
     try:
-        return socket.if_indextoname(index)
+        return nameOfIndex(index)
     except OSError:
         return f"interface {index}"
 
@@ -171,7 +175,7 @@ def defaultRouteInterface(family: int) -> str | None:
 
 def _existing(index: int) -> int:
     try:
-        socket.if_indextoname(index)
+        nameOfIndex(index)
     except (OSError, OverflowError):
         raise _unknown(index) from None
     return index
@@ -180,7 +184,7 @@ def _existing(index: int) -> int:
 def _indexOfName(name: str) -> int:
     """The index for a text: a name, else an address, else the digits of an index."""
     try:
-        return socket.if_nametoindex(name)
+        return indexOfName(name)
     except (OSError, ValueError):
         pass
     index = indexFromDigits(name)

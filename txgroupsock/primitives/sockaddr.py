@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import AddressError, UnknownInterface
+from txgroupsock.primitives.interfacetable import indexOfName, nameOfIndex
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 """An IPv4 or IPv6 address; an IPv6 one may carry a C{scope_id}."""
@@ -112,7 +113,7 @@ def scopeIndex(address: IPAddress) -> int:
     if scope is None:
         return 0
     try:
-        return socket.if_nametoindex(scope)
+        return indexOfName(scope)
     except (OSError, ValueError):
         index = indexFromDigits(scope)
     if index is None:
@@ -156,7 +157,7 @@ def fromSocketAddress(sockaddr: SocketAddress) -> tuple[str, int]:
         return sockaddr[0], sockaddr[1]
     host = sockaddr[0].partition("%")[0]
     try:
-        scope: str | int = socket.if_indextoname(sockaddr[3])
+        scope: str | int = nameOfIndex(sockaddr[3])
     except OSError:
         scope = sockaddr[3]
     return f"{host}%{scope}", sockaddr[1]

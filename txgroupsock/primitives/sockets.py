@@ -126,7 +126,7 @@ def _setup(
             "use AF_INET or AF_INET6",
         )
     try:
-        sock = socket.socket(family, kind)
+        sock = env.createSocket(family, kind)
     except OSError as error:
         raise SocketSetupError(
             error.errno, f"create an {familyName(family)} socket", _creationAdvice(error.errno)

@@ -72,10 +72,8 @@ def writeFilter(
     @raise NotSupportedHere: this system has no such option.
     """
     option = required(MCAST_MSFILTER, "MCAST_MSFILTER")
-    mode = MCAST_INCLUDE if wanted.isInclude else MCAST_EXCLUDE
-    sources = map(packSockaddr, sorted(wanted.sources))
-    request = packGroup(interface, group) + struct.pack("@II", mode, len(wanted.sources))
-    sock.setsockopt(protocolLevel(sock.family), option, request + b"".join(sources))
+    request = packGroup(interface, group) + packFilter(wanted)
+    sock.setsockopt(protocolLevel(sock.family), option, request)
 
 
 def readFilter(sock: socket.socket, interface: int, group: IPAddress) -> SourceFilter:
@@ -91,12 +89,38 @@ def readFilter(sock: socket.socket, interface: int, group: IPAddress) -> SourceF
         head = packGroup(interface, group) + struct.pack("@II", 0, room)
         buffer = bytearray(head + bytes(room * STORAGE))
         _getsockopt(sock, protocolLevel(sock.family), option, buffer)
-        mode, count = struct.unpack_from("@II", buffer, _MODE_AT)
+        (count,) = struct.unpack_from("@I", buffer, _COUNT_AT)
         if count <= room:
-            break
+            return unpackFilter(bytes(buffer))
         room = count  # it always gives the true count, and as many as there is room for
+
+
+def unpackGroup(request: bytes) -> tuple[int, IPAddress]:
+    """
+    The interface's index and the group of a C{struct group_req}, and of the others, which begin
+    like it; the inverse of L{packGroup}.
+    """
+    (interface,) = _INTERFACE.unpack_from(request)
+    return interface, unpackSockaddr(request[_INTERFACE.size : _MODE_AT])
+
+
+def unpackSource(request: bytes) -> IPAddress:
+    """The source of a C{struct group_source_req}."""
+    return unpackSockaddr(request[_MODE_AT : _MODE_AT + STORAGE])
+
+
+def packFilter(wanted: SourceFilter) -> bytes:
+    """What follows the group in a C{struct group_filter}."""
+    mode = MCAST_INCLUDE if wanted.isInclude else MCAST_EXCLUDE
+    sources = map(packSockaddr, sorted(wanted.sources))
+    return struct.pack("@II", mode, len(wanted.sources)) + b"".join(sources)
+
+
+def unpackFilter(request: bytes) -> SourceFilter:
+    """The filter in a whole C{struct group_filter}."""
+    mode, count = struct.unpack_from("@II", request, _MODE_AT)
     sources = (
-        unpackSockaddr(bytes(buffer[at : at + STORAGE]))
+        unpackSockaddr(request[at : at + STORAGE])
         for at in range(_SOURCES_AT, _SOURCES_AT + count * STORAGE, STORAGE)
     )
     return SourceFilter(mode == MCAST_INCLUDE, sources)
@@ -107,6 +131,9 @@ def _getsockopt(sock: socket.socket, level: int, option: int, buffer: bytearray)
     C{getsockopt(2)} with a filled buffer, which Python's method cannot pass: the kernel
     reads from it which group and interface are meant.
     """
+    if not isinstance(sock, socket.socket):  # one of txgroupsock.testing
+        sock.getsockopt(level, option, buffer)
+        return
     library = ctypes.CDLL(None, use_errno=True)
     size = ctypes.c_uint32(len(buffer))  # socklen_t
     area = (ctypes.c_char * len(buffer)).from_buffer(buffer)

@@ -13,9 +13,16 @@ from contextlib import ExitStack
 
 import pytest
 
+from txgroupsock.testing import MemoryNetwork
 from txgroupsock.testing.lan import Lan
 from txgroupsock.testing.namespaces import Namespace, whyNoNamespaces
 from txgroupsock.testing.wire import Capture
+
+
+@pytest.fixture
+def memoryNetwork() -> MemoryNetwork:
+    """A network in memory, without hosts."""
+    return MemoryNetwork()
 
 
 @pytest.fixture(scope="session")
