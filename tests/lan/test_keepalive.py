@@ -10,10 +10,10 @@ import pytest_twisted
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
 
-from tests.lan.lan import Lan
 from tests.ports.streams import Stream, Streams, clientTLS, serverTLS
 from txgroupsock import GroupsockReactor, KeepAlive
 from txgroupsock.interfaces import IKeepAlive
+from txgroupsock.testing.lan import Lan
 
 PORT = 8080
 QUICK = KeepAlive(idle=1, interval=1, count=2)
@@ -94,7 +94,7 @@ async def test_aPeerThatVanishesIsNoticedAfterIdleAndProbes(
     )
     watcher, other = (server, client) if watching == "server" else (client, server)
     start = reactor.seconds()
-    lan["b" if watching == "server" else "a"].setLink(False)
+    lan["b" if watching == "server" else "a"].setLink(up=False)
     seconds = await lostAfter(reactor, watcher, start, SECONDS + 3)
     assert watcher.reason is not None
     assert watcher.reason.check(ConnectionLost), watcher.reason
@@ -110,7 +110,7 @@ async def test_bothEndsNotice(lan: Lan, reactor: Any) -> None:
     """Each by itself, when both have keep-alive."""
     port, server, client = await connection(reactor, lan, socket.AF_INET, QUICK, QUICK)
     start = reactor.seconds()
-    lan["b"].setLink(False)
+    lan["b"].setLink(up=False)
     for each in (server, client):
         assert SECONDS - 0.3 <= await lostAfter(reactor, each, start, SECONDS + 3) <= SECONDS + 1
     await finish(port, server, client)
@@ -134,10 +134,10 @@ async def test_aPeerThatIsOnlySilentIsKept(lan: Lan, reactor: Any) -> None:
 async def test_aLinkThatIsBackInTimeIsForgiven(lan: Lan, reactor: Any) -> None:
     """Down for less than the time that is allowed."""
     port, server, client = await connection(reactor, lan, socket.AF_INET, QUICK, QUICK)
-    lan["b"].setLink(False)
+    lan["b"].setLink(up=False)
     await deferLater(reactor, 1.5)
     assert IKeepAlive(server.transport).getConnectionState().probes >= 1
-    lan["b"].setLink(True)
+    lan["b"].setLink(up=True)
     await deferLater(reactor, 2 * SECONDS)
     assert (server.reason, client.reason) == (None, None)
     await finish(port, server, client)
@@ -157,7 +157,7 @@ async def test_dataInFlightIsLostAfterTheUserTimeout(lan: Lan, reactor: Any, wat
         patient if watching == "client" else False,
     )
     watcher = server if watching == "server" else client
-    lan["b" if watching == "server" else "a"].setLink(False)
+    lan["b" if watching == "server" else "a"].setLink(up=False)
     start = reactor.seconds()
     watcher.wire.write(b"into the void")
     await deferLater(reactor, 1.0)
@@ -181,7 +181,7 @@ async def test_aUserTimeoutReplacesTheCountOfProbes(lan: Lan, reactor: Any) -> N
         reactor, lan, socket.AF_INET, KeepAlive(1, 1, 9, userTimeout=2.5), False
     )
     start = reactor.seconds()
-    lan["b"].setLink(False)
+    lan["b"].setLink(up=False)
     assert SECONDS - 0.3 <= await lostAfter(reactor, server, start, SECONDS + 3) <= SECONDS + 1
     await finish(port, server, client)
 
@@ -191,7 +191,7 @@ async def test_aUserTimeoutReplacesTheCountOfProbes(lan: Lan, reactor: Any) -> N
 async def test_withoutAUserTimeoutDataInFlightHidesThePeersEnd(lan: Lan, reactor: Any) -> None:
     """Which is why there is one: twice the time passes and the connection is still there."""
     port, server, client = await connection(reactor, lan, socket.AF_INET, QUICK, False)
-    lan["b"].setLink(False)
+    lan["b"].setLink(up=False)
     server.wire.write(b"into the void")
     await deferLater(reactor, 2 * SECONDS)
     assert server.reason is None
@@ -208,7 +208,7 @@ async def test_keepAliveThatIsSetLaterCounts(lan: Lan, reactor: Any) -> None:
     IKeepAlive(client.transport).setKeepAlive(QUICK)
     IKeepAlive(client.transport).setKeepAlive(None)
     start = reactor.seconds()
-    lan["b"].setLink(False)
+    lan["b"].setLink(up=False)
     assert SECONDS - 0.3 <= await lostAfter(reactor, server, start, SECONDS + 3) <= SECONDS + 1
     assert client.reason is None
     await finish(port, server, client)

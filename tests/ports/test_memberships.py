@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.lan.lan import Lan
 from tests.lan.listener import Listener
-from tests.lan.namespaces import Namespace
 from tests.ports.support import Listen, OpenSocket
 from txgroupsock import GroupsockReactor, JoinError
 from txgroupsock.primitives import SourceFilter
+from txgroupsock.testing.lan import Lan
+from txgroupsock.testing.namespaces import Namespace
 
 GROUP = {socket.AF_INET: "232.1.2.3", socket.AF_INET6: "ff35::8000:1"}
 SOURCES = {

@@ -21,11 +21,11 @@ from twisted.web.iweb import IAgentEndpointFactory
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from tests.lan.namespaces import Namespace
 from tests.lan.program import Program, needs
 from tests.ports.streams import authority, clientTLS
 from txgroupsock import GroupsockReactor, KeepAlive
 from txgroupsock.interfaces import IKeepAlive
+from txgroupsock.testing.namespaces import Namespace
 
 STRING = "idle=30:interval=5:count=3:userTimeout=12.5"
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lan.namespaces import Namespace
 from txgroupsock.primitives import (
     KeepAlive,
     SocketOptionError,
@@ -17,6 +16,7 @@ from txgroupsock.primitives import (
     getSocketKeepAlive,
     setSocketKeepAlive,
 )
+from txgroupsock.testing.namespaces import Namespace
 
 
 def settings(sock: socket.socket) -> tuple[int, int, int, int, int]:
