@@ -294,6 +294,7 @@ class IRunTransport(Interface):
         @raise ValueError: one is of the other address family.
         """
 
+    # Positional, as in Twisted's IConsumer.
     def registerProducer(producer: IPushProducer, streaming: bool) -> None:  # noqa: FBT001
         """
         Have a producer paused while datagrams wait for room, and resumed when none does.

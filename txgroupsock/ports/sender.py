@@ -302,6 +302,7 @@ class SendingTransport:
             )
         return destination
 
+    # Positional, as in Twisted's IConsumer.
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:  # noqa: FBT001
         """See L{IRunTransport}."""
         if not streaming:

@@ -13,7 +13,6 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayInput, IRunReceiver
 from txgroupsock.ports import UDPPort
 from txgroupsock.primitives import increaseReceiveBufferTo, interfaceIndex
-from txgroupsock.primitives.options import hearOnlyOwnGroups
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.model import InputModel, withScope
@@ -74,7 +73,7 @@ class UDPInput(DatagramProtocol):
         self._port = port
 
     def _prepare(self, port: UDPPort) -> None:
-        """Join what there is to join, keep out what is not, and have room for it."""
+        """Join what there is to join, and have room for it."""
         model = self._model
         buffer = increaseReceiveBufferTo(port.getHandle(), RECEIVE_BUFFER, force=True)
         if buffer.isClamped:
@@ -84,7 +83,6 @@ class UDPInput(DatagramProtocol):
                 model=model,
                 buffer=buffer,
             )
-        hearOnlyOwnGroups(port.getHandle())
         for source in model.sources:
             port.memberships.joinSource(model.address, source, model.interface)
         if model.isMulticast and not model.sources:

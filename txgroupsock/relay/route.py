@@ -28,6 +28,7 @@ class Route:
 
     _log = Logger()
 
+    # The builtin is not wanted here, and no other word says it.
     def __init__(self, input: IRelayInput, outputs: Sequence[IRelayOutput]) -> None:  # noqa: A002
         self.input = input
         self.outputs = tuple(outputs)
