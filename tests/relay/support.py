@@ -213,7 +213,7 @@ class Collector:
         for datagram in run:
             self.payloads.append(bytes(datagram))
             self.senders.append(run.sender)
-            self.counters.passed(len(datagram))
+            self.counters.passed(1, len(datagram))
         due = [waiting for count, waiting in self._waiting if count <= len(self.payloads)]
         self._waiting = [each for each in self._waiting if each[1] not in due]
         for waiting in due:

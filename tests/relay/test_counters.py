@@ -13,7 +13,7 @@ def test_datagramsAndBytesAreCounted() -> None:
     """Each datagram that passed counts once, with the bytes of its payload; an empty one too."""
     counters = Counters()
     for size in (1316, 0, 4):
-        counters.passed(size)
+        counters.passed(1, size)
     assert (counters.datagrams, counters.bytes) == (3, 1320)
 
 
@@ -37,10 +37,10 @@ def test_anUnknownErrnoIsCountedToo(number: int | None) -> None:
 def test_aCopyDoesNotChange() -> None:
     """A copy keeps the counts of its moment, reasons included."""
     counters = Counters()
-    counters.passed(10)
+    counters.passed(1, 10)
     counters.failed(errno.EPERM)
     copy = counters.copy()
-    counters.passed(10)
+    counters.passed(1, 10)
     counters.failed(errno.EPERM)
     assert str(copy) == "1 datagrams, 10 bytes, 1 dropped (EPERM 1)"
     assert str(counters) == "2 datagrams, 20 bytes, 2 dropped (EPERM 2)"

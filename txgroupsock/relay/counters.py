@@ -23,14 +23,14 @@ class Counters:
     bytes: int = 0
     dropped: Counter[str] = field(factory=Counter)
 
-    def passed(self, size: int) -> None:
-        """One datagram of so many bytes passed."""
-        self.datagrams += 1
+    def passed(self, count: int, size: int) -> None:
+        """So many datagrams, of so many bytes in all, passed."""
+        self.datagrams += count
         self.bytes += size
 
-    def failed(self, number: int | None) -> None:
-        """One datagram was lost to an errno."""
-        self.dropped[errno.errorcode.get(number or 0, "unknown")] += 1
+    def failed(self, number: int | None, count: int = 1) -> None:
+        """So many datagrams were lost to an errno."""
+        self.dropped[errno.errorcode.get(number or 0, "unknown")] += count
 
     def copy(self) -> Counters:
         """The counts as they are now."""

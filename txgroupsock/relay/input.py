@@ -21,7 +21,7 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: 0.3 s of a 100 Mbit/s stream, for when this process is kept waiting."""
 
 
-@implementer(IRelayInput)
+@implementer(IRelayInput, IRunReceiver)
 class UDPInput(DatagramProtocol):
     """
     Receives a group, from any source or from chosen ones, or unicast datagrams.
@@ -102,9 +102,7 @@ class UDPInput(DatagramProtocol):
         joined = [f"joined {each}, port {host.port}" for each in self._port.memberships]
         return joined or [f"listening on {host.host} port {host.port}"]
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """Pass a datagram on as a run of one."""
-        size = len(datagram)
-        self._counters.passed(size)
-        run = Run(memoryview(datagram), size, addr, self._reactor.seconds())
+    def runReceived(self, run: Run) -> None:
+        """Count a run, and pass it on."""
+        self._counters.passed(len(run), len(run.data))
         self._receiver.runReceived(run)

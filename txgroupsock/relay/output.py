@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections import Counter
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,24 +14,21 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.primitives import (
     AddressError,
-    Ancillary,
+    Destination,
     Environment,
     IPAddress,
-    SocketAddress,
     SocketSetupError,
     TransferError,
-    ancillaryFor,
     increaseSendBufferTo,
     interfaceIndex,
     makeSocketNonBlocking,
     parseAddress,
     setupDatagramSocket,
-    toSocketAddress,
-    writeSocket,
 )
+from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.networkinterface import interfaceName
 from txgroupsock.primitives.run import Run
-from txgroupsock.primitives.sockaddr import familyOf
+from txgroupsock.primitives.sockaddr import describe, familyOf
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.model import OutputModel, withScope
 
@@ -42,9 +41,10 @@ class UDPOutput:
     """
     Sends to one address, unicast or multicast, on a socket of its own.
 
-    TTL and interface travel with each message (L{ancillaryFor}).  What cannot be sent now
-    is dropped and counted: a stream that comes late is worth nothing, and no destination
-    may hold up another.
+    TTL and interface travel with each message, and a run leaves with one call where the kernel
+    can cut it up (L{Destination <txgroupsock.Destination>}).  What cannot be sent now is
+    dropped and counted: a stream that comes late is worth nothing, and no destination may hold
+    up another.
 
     @cvar quiet: at most one line of log about failures in so many seconds.
     """
@@ -58,9 +58,8 @@ class UDPOutput:
         self._reactor = reactor
         self._model = model
         self._socket: socket.socket | None = None
-        self._target: SocketAddress | None = None
-        self._ancillary: Ancillary = []
-        self._interface = 0
+        self._destination: Destination | None = None
+        self._errorsSeen: Counter[int] = Counter()
         self._droppedSaid = 0
         self._saidAt = float("-inf")
         self.counters = Counters()
@@ -71,11 +70,10 @@ class UDPOutput:
     def openOutput(self) -> None:
         """See L{IRelayOutput}."""
         address = self._resolve()
-        self._interface = interfaceIndex(self._model.interface)
-        self._ancillary = ancillaryFor(
-            familyOf(address), ttl=self._model.ttl, interface=self._interface
+        index = interfaceIndex(self._model.interface)
+        self._destination = Destination(
+            withScope(address, index), self._model.port, ttl=self._model.ttl, interface=index
         )
-        self._target = toSocketAddress(withScope(address, self._interface), self._model.port)
         sock = setupDatagramSocket(Environment(reuseFlag=False), 0, familyOf(address))
         try:
             makeSocketNonBlocking(sock)
@@ -95,44 +93,45 @@ class UDPOutput:
 
     def describe(self) -> list[str]:
         """See L{IRelayOutput}."""
-        if self._target is None:
+        there = self._destination
+        if there is None:
             return []
-        where = f"{self._target[0]} port {self._target[1]}"
-        if self._interface:
-            where += f" by {interfaceName(self._interface)}"
-        if self._model.ttl is not None:
-            where += f" with TTL {self._model.ttl}"
+        where = f"{there.target[0]} port {there.port}"
+        if there.interface:
+            where += f" by {interfaceName(there.interface)}"
+        if there.ttl is not None:
+            where += f" with TTL {there.ttl}"
         return [f"sending to {where}"]
 
     def runReceived(self, run: Run) -> None:
         """Send every datagram of a run."""
-        sock, target, ancillary, counters = (
-            self._socket,
-            self._target,
-            self._ancillary,
-            self.counters,
-        )
-        if sock is None:
+        sock, there, counters = self._socket, self._destination, self.counters
+        if sock is None or there is None:
             counters.dropped["closed"] += len(run)
             return
-        for datagram in run:
-            try:
-                writeSocket(sock, target, datagram, ancillary)
-            except TransferError as error:
-                counters.failed(error.errno)
-                self._failed(error)
-            else:
-                counters.passed(len(datagram))
+        sent = there.sendRun(sock, run.data, run.segmentSize)
+        if sent < len(run):
+            there.dropped(len(run) - sent, errno.EAGAIN)
+        counters.datagrams = there.statistics.datagramsSent
+        counters.bytes = there.statistics.bytesSent
+        if there.statistics.errors != self._errorsSeen:
+            self._failed(there)
 
-    def _failed(self, error: TransferError) -> None:
+    def _failed(self, there: Destination) -> None:
+        """Count what was dropped of a run, and say so now and then."""
+        new = there.statistics.errors - self._errorsSeen
+        self._errorsSeen = there.statistics.errors.copy()
+        for number, count in new.items():
+            self.counters.failed(number, count)
         now = self._reactor.seconds()
         if now - self._saidAt < self.quiet:
             return
         dropped = self.counters.dropped.total()
+        number = next(iter(new))
         self._log.warn(
             "{output}: {error} ({count:,} dropped since the last such line)",
             output=self._model,
-            error=error,
+            error=TransferError(number, f"send to {describe(there.target)}", sendAdvice(number)),
             count=dropped - self._droppedSaid,
         )
         self._saidAt, self._droppedSaid = now, dropped
