@@ -10,7 +10,7 @@ import pytest_twisted
 
 from tests.lan.listener import Listener
 from tests.ports.support import Listen, OpenSocket
-from txgroupsock import GroupsockReactor, JoinError
+from txgroupsock import GroupsockReactor, JoinError, UDPPort
 from txgroupsock.primitives import SourceFilter
 from txgroupsock.testing.lan import Lan
 from txgroupsock.testing.namespaces import Namespace
@@ -142,3 +142,24 @@ async def test_sourcesBeyondTheLimit(
     assert sources(port) == everybody[:5]
     await port.leaveGroup("232.1.2.3")
     assert port.getMemberships() == []
+
+
+@pytest.mark.parametrize(
+    "calls", [("pauseProducing", "resumeProducing"), ("stopReading", "startReading")]
+)
+@pytest_twisted.ensureDeferred
+async def test_pausingPausesEverySocket(
+    multicastLoopback: Namespace, listen: Listen, reactor: Any, calls: tuple[str, str]
+) -> None:
+    """A port that is spread reads none of its sockets while it is paused, by either name."""
+    listener = Listener()
+    port = listen(listener, "lo", spread=True)
+    groups = [f"239.1.0.{number}" for number in range(25)]
+    for group in groups:
+        await port.joinGroup(group)
+    getattr(port, calls[0])()
+    readers = [each for each in reactor.getReaders() if isinstance(each, UDPPort)]
+    assert readers == []
+    getattr(port, calls[1])()
+    readers = [each for each in reactor.getReaders() if isinstance(each, UDPPort)]
+    assert len(readers) == 2

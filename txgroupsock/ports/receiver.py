@@ -206,8 +206,13 @@ class ReceivingTransport:
         self._isReading = False
         self.reactor.removeReader(self)
 
-    startReading = resumeProducing
-    stopReading = pauseProducing
+    def startReading(self) -> None:
+        """Twisted's other name for L{resumeProducing}."""
+        self.resumeProducing()
+
+    def stopReading(self) -> None:
+        """Twisted's other name for L{pauseProducing}."""
+        self.pauseProducing()
 
     def _watchAnew(self) -> None:
         """
