@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.error import DNSLookupError, MulticastJoinError
 from twisted.logger import capturedLogs
 
@@ -60,21 +61,32 @@ class Sources:
         self.port = port
         self.protocol = protocol
         self.senders = senders
+        self.asked = 0
 
     async def heard(self, group: str) -> set[str]:
         """Which of the hosts the port hears when both send to a group."""
         number = self.port.getHost().port
         for sender in self.senders.values():
             sender.sendto(b"data", (group, number))
-        # The end, by unicast, comes after all data there is.
+        # The end, by unicast, comes after all data there is.  It is sent again if it gets lost, so
+        # that a test fails with what is known rather than wait for ever.
         host = next(iter(self.senders))
-        self.senders[host].sendto(b"end", (host, number))
+        self.asked += 1
+        end = b"end %d" % self.asked
         heard: set[str] = set()
-        while True:
-            payload, (sender_, _port) = await self.protocol.nextDatagram()
-            if payload == b"end":
-                return heard
-            heard.add(sender_)
+        for _ in range(20):
+            self.senders[host].sendto(end, (host, number))
+            try:
+                while True:
+                    waiting = ensureDeferred(self.protocol.nextDatagram())
+                    payload, (sender_, _port) = await waiting.addTimeout(0.5, self.port.reactor)
+                    if payload == end:
+                        return heard
+                    if payload == b"data":
+                        heard.add(sender_)
+            except defer.TimeoutError:
+                continue
+        pytest.fail(f"{self.port} reads no more: {vars(self.port)}")
 
 
 @pytest.fixture
@@ -269,7 +281,7 @@ class TestLeaving:
     ) -> None:
         """Without a name, a group that was joined on several interfaces is left on the last."""
         if family == V6:
-            names = tuple(each or "eth0" for each in names)  # type: ignore[assignment]
+            names = tuple(each or "eth0" for each in names)  # type: ignore[assignment]  # still two
         port = listen(Recorder(), WILDCARD[family])
         first, _ = [await port.joinGroup(GROUP[family], name) for name in names]
         await port.leaveGroup(GROUP[family])
