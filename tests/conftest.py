@@ -65,6 +65,19 @@ def pytest_report_header() -> list[str]:
     return [f"reactor: {REACTOR}; kernel: {platform.release()}; network: {network}"]
 
 
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
+    """Each of the two families, where this machine has it."""
+    chosen = socket.AddressFamily(request.param)
+    host = "::1" if chosen == socket.AF_INET6 else "127.0.0.1"
+    try:
+        with socket.socket(chosen, socket.SOCK_DGRAM) as attempt:
+            attempt.bind((host, 0))
+    except OSError as error:
+        pytest.skip(f"no {host} on this machine: {error}")
+    return chosen
+
+
 @pytest.fixture(scope="session")
 def reactor() -> Any:
     """The running reactor."""

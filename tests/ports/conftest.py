@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import AbstractDatagramProtocol
 
-from tests.ports.support import LOOPBACK, Listen, OpenSocket
+from tests.ports.support import Listen, OpenSocket
 from txgroupsock import GroupsockReactor, UDPPort
 from txgroupsock.testing.namespaces import Namespace
 
@@ -25,18 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and "namespace" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lan)
-
-
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
-def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
-    """Each of the two families, where this machine has it."""
-    chosen = socket.AddressFamily(request.param)
-    try:
-        with socket.socket(chosen, socket.SOCK_DGRAM) as attempt:
-            attempt.bind((LOOPBACK[chosen], 0))
-    except OSError as error:
-        pytest.skip(f"no {LOOPBACK[chosen]} on this machine: {error}")
-    return chosen
 
 
 @pytest.fixture

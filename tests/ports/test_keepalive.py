@@ -144,7 +144,7 @@ async def test_aTransportAroundItselfIsNotAdapted(reactor: Any) -> None:
         def transport(self) -> Ring:
             return self
 
-    ring: Any = Ring()  # type: ignore[no-untyped-call]
+    ring: Any = Ring()  # type: ignore[no-untyped-call] # Twisted's
     assert IKeepAlive(ring, None) is None
 
 

@@ -65,9 +65,9 @@ async def test_theKernelChoosesAnEvenAndTheNextPort(
         assert pair.rtcp.getHost().port == pair.rtp.getHost().port + 1
         assert rtp.started == [pair.rtp.getHost().port]
         assert rtcp.started == [pair.rtcp.getHost().port]
-        rtp.transport.write(b"to rtcp", (address, rtcp.started[0]))  # type: ignore[union-attr]
+        rtp.transport.write(b"to rtcp", (address, rtcp.started[0]))  # type: ignore[union-attr] # started
         await rtcp.has(reactor, 1)
-        rtcp.transport.write(b"to rtp", (address, rtp.started[0]))  # type: ignore[union-attr]
+        rtcp.transport.write(b"to rtp", (address, rtp.started[0]))  # type: ignore[union-attr] # started
         await rtp.has(reactor, 1)
         await pair.stopListening()
         assert (rtp.stopped, rtcp.stopped) == (1, 1)

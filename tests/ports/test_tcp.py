@@ -291,7 +291,7 @@ async def test_eachAttemptOfAReconnectingClientHasIt(reactor: Any) -> None:
         def _made(self, stream: Stream) -> None:
             seen.append(stream.keepAliveAtFirst)
             if len(seen) == 3:
-                self.stopTrying()  # type: ignore[no-untyped-call]
+                self.stopTrying()  # type: ignore[no-untyped-call] # Twisted's
                 stream.lost.addCallback(lambda _: enough.callback(None))
             stream.wire.loseConnection()
 
@@ -495,7 +495,7 @@ def test_aReactorThatCannotAdoptIsRefused() -> None:
         pass
 
     classImplementsOnly(Poor, implementedBy(MemoryReactorClock) - IReactorSocket)
-    poor: Any = Poor()  # type: ignore[no-untyped-call]
+    poor: Any = Poor()  # type: ignore[no-untyped-call] # Twisted's
     with pytest.raises(TypeError, match="Poor does not provide IReactorSocket"):
         GroupsockReactor(poor).listenTCP(0, echoes())
 

@@ -643,7 +643,7 @@ class TestReadErrors:
             noteFailure(error)
             noted.callback(None)
 
-        port._noteFailure = watched  # type: ignore[method-assign]
+        port._noteFailure = watched  # type: ignore[method-assign]  # to see it called
         port.write(b"x")
         await noted
         assert port.statistics.receiveErrors == {errno.EHOSTUNREACH: 1}
@@ -670,7 +670,7 @@ class TestReadErrors:
             reads += 1
             return doRead()
 
-        port.doRead = counted  # type: ignore[method-assign]
+        port.doRead = counted  # type: ignore[method-assign]  # to count the calls
         for _ in range(20):  # turns of the reactor
             await turn()
         assert port.connected
@@ -681,7 +681,7 @@ class TestReadErrors:
         """A wake-up for nothing ends, on kernels with error queues and without them."""
         port = openFake()
         if hasErrorQueues:
-            port.socket.recvmsg = lambda *_: (b"", [], 0, None)  # type: ignore[method-assign]
+            port.socket.recvmsg = lambda *_: (b"", [], 0, None)  # type: ignore[method-assign]  # fake
         else:
             monkeypatch.delattr(socket, "MSG_ERRQUEUE")
         assert port.doRead() is None

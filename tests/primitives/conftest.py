@@ -8,22 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.primitives.support import LOOPBACK
 from txgroupsock.testing.namespaces import Namespace
 
 OpenSocket = Callable[..., socket.socket]
-
-
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
-def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
-    """Each of the two families, where this machine has it."""
-    chosen = socket.AddressFamily(request.param)
-    try:
-        with socket.socket(chosen, socket.SOCK_DGRAM) as attempt:
-            attempt.bind((LOOPBACK[chosen], 0))
-    except OSError as error:
-        pytest.skip(f"no {LOOPBACK[chosen]} on this machine: {error}")
-    return chosen
 
 
 @pytest.fixture

@@ -66,12 +66,6 @@ class Pair:
             each.close()
 
 
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
-def family(request: pytest.FixtureRequest) -> int:
-    """Both families."""
-    return int(request.param)
-
-
 @pytest.fixture(params=["batch", "single"])
 def receiving(request: pytest.FixtureRequest, family: int) -> Batch | Single:
     """Both ways to receive."""

@@ -22,12 +22,6 @@ from txgroupsock.testing.lan import Host, Lan
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
-def family(request: pytest.FixtureRequest) -> int:
-    """Both families."""
-    return int(request.param)
-
-
 @pytest.fixture
 def sender(family: int) -> Iterator[socket.socket]:
     """A socket to send by."""
