@@ -15,7 +15,7 @@ from txgroupsock.primitives import (
     Destination,
     SocketOptionError,
     UnknownInterface,
-    destination,
+    segmentation,
 )
 from txgroupsock.testing.lan import Host, Lan
 
@@ -87,7 +87,7 @@ def test_runsArriveWholeOnEveryPath(
         there = to(receiver)
         if not isSegmented:
             with pytest.MonkeyPatch.context() as without:
-                without.setattr(destination, "UDP_SEGMENT", None)
+                without.setattr(segmentation, "UDP_SEGMENT", None)
                 there = to(receiver)
         assert there.sendRun(sender, run, size) == count + 1
         for start in range(0, len(run), size):
@@ -141,7 +141,7 @@ def test_segmentsAreTriedAgainInAWhile(
     lan: Lan, family: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the path can take them again, runs are sent with one call again."""
-    monkeypatch.setattr(destination, "_RETRY", 20)
+    monkeypatch.setattr(segmentation, "_RETRY", 20)
     a, b = lan.hosts
     a.run("ip", "link", "set", "dev", "eth0", "mtu", "1400")
     with receivers(b, family) as receiver, a.socket(family) as sender:

@@ -34,6 +34,7 @@ from txgroupsock.primitives.errors import (
     TransferError,
     UnknownInterface,
 )
+from txgroupsock.primitives.flow import Flow
 from txgroupsock.primitives.io import PeerClosed, Received, getSourcePort, readSocket, writeSocket
 from txgroupsock.primitives.keepalive import (
     KeepAlive,
@@ -103,6 +104,7 @@ __all__ = [
     "Destination",
     "DestinationStatistics",
     "Environment",
+    "Flow",
     "GroupsockError",
     "IPAddress",
     "InterfaceLike",

@@ -52,6 +52,9 @@ MCAST_INCLUDE: Final = 1
 IP_MULTICAST_ALL = _pick(linux=49)
 IPV6_MULTICAST_ALL = _pick(linux=29)
 
+# The interface that unicast leaves by, as its index in network byte order.
+IP_UNICAST_IF = _pick(linux=50)
+IPV6_UNICAST_IF = _pick(linux=76)
 # Ancillary data that chooses the sending interface and source address of one message.
 IP_PKTINFO = _pick(linux=8, darwin=26)
 IPV6_PKTINFO = getattr(socket, "IPV6_PKTINFO", _pick(linux=50, darwin=46, freebsd=46))
