@@ -31,6 +31,8 @@ from txgroupsock.primitives import (
     listInterfaces,
 )
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.plan import RelayModel
+from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.url import URLError
 from txgroupsock.traffic import GroupsockStatistics, Traffic
@@ -58,6 +60,8 @@ __all__ = [
     "NetworkInterface",
     "PortStatistics",
     "RTPPair",
+    "Relay",
+    "RelayModel",
     "Route",
     "Run",
     "SessionDestination",

@@ -325,6 +325,27 @@ class IRelayInput(Interface):
         """What is open, for people: a line for each membership or address."""
 
 
+class IRelayStage(IRunReceiver):
+    """
+    Something that a route's datagrams pass between its input and its outputs.
+
+    It gives on what it will of each run, before it returns or later; a run that it keeps it
+    copies.  What it does not give on it counts as dropped.
+    """
+
+    counters: Counters = Attribute("What was given on, and what was not (L{Counters}).")
+
+    def openStage(receiver: IRunReceiver) -> None:
+        """
+        Acquire what is needed, and from then on give runs to a receiver.
+
+        @raise OSError: it could not be had; nothing stays open.
+        """
+
+    def closeStage() -> Deferred[None]:
+        """Give nothing on any more, and give everything back."""
+
+
 class IRelayOutput(IRunReceiver):
     """Where a route's datagrams go."""
 

@@ -176,8 +176,8 @@ async def test_everythingSentArrives(reactor: Any, failures: list[str]) -> None:
     assert service.isComplete
     assert not failures
     assert any(re.fullmatch(SUMMARY, line) for line in lines)
-    [relayed] = service.relay.route.outputs
-    assert relayed.counters == service.relay.route.input.counters
+    [relayed] = service.route.outputs
+    assert relayed.counters == service.route.input.counters
     assert relayed.counters.datagrams == service.sender.sent
 
 
@@ -197,7 +197,7 @@ async def test_aFaultIsAFailure(reactor: Any, failures: list[str], fault: str) -
     summary counts it.
     """
     service = started(reactor)
-    [relayed] = service.relay.route.outputs
+    [relayed] = service.route.outputs
     forward = relayed.runReceived
     seen: list[bytes] = []
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.model import InputModel, OutputModel, RouteModel, withScope
+from txgroupsock.relay.model import InputModel, OutputModel, withScope
+from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.url import StreamURL, URLError
 from txgroupsock.testing.namespaces import Namespace
 
@@ -82,7 +83,7 @@ def test_aRouteHasOneInput(other: str) -> None:
         other,
         (
             f"a route has one input, and {first!r} is another; only the source may differ.  "
-            "Run a second relay for it"
+            "Give each route its own --from and --to, one after the other"
         ),
     )
 
@@ -112,7 +113,7 @@ def test_aSourceIsGivenOnce() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("udp://239.1.1.1:5000?ttl=3", "a ttl is for outputs; what arrives has one already"),
+        ("udp://239.1.1.1:5000?ttl=3", "ttl is for outputs: what arrives is as it was sent"),
         (
             "udp://camera.example:5000",
             "'camera.example' is not an address; an input has a group or one of ours",
@@ -175,6 +176,8 @@ def test_aLinkLocalInputHasItsInterface() -> None:
         "udp://[fd00::1]:5000",
         "udp://[fe80::1]:5000?interface=eth0",
         "udp://localhost:5000?ttl=1",
+        "udp://10.0.0.1@239.1.1.1:5000?dscp=46&rate=1500000",
+        "udp://[fd00::1]@[ff15::1]:5000?ttl=8",
     ],
 )
 def test_anOutputIsItsURL(text: str) -> None:
@@ -191,8 +194,20 @@ def test_anAddressHasOneText() -> None:
     ("text", "expected"),
     [
         (
-            "udp://10.0.0.1@239.1.1.1:5000",
-            "a source is for inputs; an output sends from this host",
+            "udp://239.1.1.1:5000?latency=5ms",
+            "latency is for inputs: it is how long datagrams gather there",
+        ),
+        (
+            "udp://fd00::1@239.1.1.1:5000",
+            "fd00::1 is IPv6 and 239.1.1.1 is not; give a source of the same family",
+        ),
+        (
+            "udp://239.2.2.2@239.1.1.1:5000",
+            "239.2.2.2 is no address to send from; give one of this host's, or leave it out",
+        ),
+        (
+            "udp://me@239.1.1.1:5000",
+            "cannot use 'me': it is not an IPv4 or IPv6 address",
         ),
         ("udp://:5000", "it has no address to send to; give a group or a host"),
         ("udp://0.0.0.0:5000", "0.0.0.0 is every address, and none to send to"),
@@ -273,6 +288,7 @@ def test_whatIsNoLoopIsARoute(incoming: str, output: str) -> None:
     [
         (OUT, OUT),
         (OUT, f"{OUT}?ttl=3"),
+        (OUT, f"{OUT}?rate=5M"),
         ("udp://localhost:9000", "udp://localhost:9000"),
         ("udp://[fd00::1]:9000", "udp://[fd00:0::1]:9000"),
     ],

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from tests.relay.support import SECONDS, Collector, freePort, loggedLines, send
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.service import RelayService, StartError
 
@@ -25,9 +26,8 @@ from txgroupsock.relay.service import RelayService, StartError
 def serviceOf(reactor: Any, url: str) -> tuple[RelayService, Collector]:
     """A service that is not started, and its output."""
     collector = Collector()
-    return RelayService(reactor, Route(UDPInput(reactor, InputModel.parse(url)), [collector])), (
-        collector
-    )
+    route = Route(UDPInput(reactor, InputModel.parse(url)), [collector])
+    return RelayService(reactor, Relay([route])), collector
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def test_itCanBeStartedAgain(reactor: Any) -> None:
         async with running(service):
             send(b"x", "127.0.0.1", port)
             await collector.take(reactor, count)
-    assert service.route.input.counters.datagrams == 2
+    assert service.relay.routes[0].input.counters.datagrams == 2
 
 
 @pytest_twisted.ensureDeferred

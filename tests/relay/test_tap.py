@@ -55,7 +55,7 @@ def test_theRouteIsMadeOfFromAndTo(reactor: Any) -> None:
         *("--from", "udp://10.0.0.1@232.1.1.1:5000", "--from=udp://10.0.0.2@232.1.1.1:5000"),
         *("--to", "udp://10.0.0.3:5000", "--to=udp://[ff15::1]:5000?ttl=8"),
     )
-    route = options["route"]
+    [route] = options["relay"].routes
     assert [str(each) for each in route.input.sources] == ["10.0.0.1", "10.0.0.2"]
     assert [str(each) for each in route.outputs] == [
         "udp://10.0.0.3:5000",
@@ -63,7 +63,22 @@ def test_theRouteIsMadeOfFromAndTo(reactor: Any) -> None:
     ]
     service = makeService(options)
     assert isinstance(service, RelayService)
-    assert len(service.route.outputs) == 2
+    assert len(service.relay.routes[0].outputs) == 2
+
+
+def test_aFromAfterAToBeginsAnotherRoute() -> None:
+    """Each --from that follows a --to begins another route, which has what follows it."""
+    options = parsed(
+        *("--from=udp://239.1.1.1:5000", "--to=udp://10.0.0.1:5000", "--to=udp://10.0.0.2:5000"),
+        *("--from=udp://239.1.1.2:5000", "--to=udp://10.0.0.1:5001"),
+    )
+    assert [
+        (str(each.input), [str(output) for output in each.outputs])
+        for each in options["relay"].routes
+    ] == [
+        ("udp://239.1.1.1:5000", ["udp://10.0.0.1:5000", "udp://10.0.0.2:5000"]),
+        ("udp://239.1.1.2:5000", ["udp://10.0.0.1:5001"]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +98,16 @@ def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) ->
         ([], f"--from is missing; --demo shows the relay at work; {HINT}"),
         (
             ["--to=udp://127.0.0.1:5"],
-            f"--from is missing; --demo shows the relay at work; {HINT}",
+            (f"--from is missing for udp://127.0.0.1:5; --demo shows the relay at work; {HINT}"),
         ),
-        (["--from=udp://:5"], f"--to is missing; --demo shows the relay at work; {HINT}"),
+        (
+            ["--from=udp://:5", "--to=udp://127.0.0.1:6", "--from=udp://:7"],
+            f"--to is missing for udp://:7; --demo shows the relay at work; {HINT}",
+        ),
+        (
+            ["--from=udp://:5"],
+            f"--to is missing for udp://:5; --demo shows the relay at work; {HINT}",
+        ),
         (
             ["--demo", "--to=udp://127.0.0.1:5"],
             f"--demo has streams of its own: leave out --from and --to; {HINT}",
@@ -110,7 +132,7 @@ def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) ->
             ["--from=udp://:5", "--to=udp://127.0.0.1"],
             (
                 "'udp://127.0.0.1': it has no port; the shape is "
-                "udp://[source@]address:port[?interface=NAME&ttl=N]"
+                "udp://[source@]address:port[?interface=NAME&...]"
             ),
         ),
     ],
@@ -167,7 +189,7 @@ TO = "--to=udp://127.0.0.1:9"
             ["--from=tcp://239.1.1.1:5000", TO],
             (
                 "'tcp://239.1.1.1:5000': tcp:// is not known here; the shape is "
-                "udp://[source@]address:port[?interface=NAME&ttl=N]"
+                "udp://[source@]address:port[?interface=NAME&...]"
             ),
         ),
         (
@@ -179,7 +201,7 @@ TO = "--to=udp://127.0.0.1:9"
         ),
         (
             ["--from=udp://239.1.1.1:5000"],
-            "--to is missing; --demo shows the relay at work; " + HINT,
+            "--to is missing for udp://239.1.1.1:5000; --demo shows the relay at work; " + HINT,
         ),
     ],
     ids=["bad URL", "no group", "no --to"],

@@ -111,7 +111,7 @@ def test_theUsualWaysToWriteOneAreRead(
     assert StreamURL.parse(text) == StreamURL(text, host, port, source, interface, ttl)
 
 
-SHAPE = "udp://[source@]address:port[?interface=NAME&ttl=N]"
+SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
 NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
 
 
@@ -156,11 +156,23 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
         ),
         (
             "udp://239.1.1.1:5000?iface=eth0",
-            "unknown option 'iface'; there are 'interface' and 'ttl'",
+            "unknown option 'iface'; there are interface, ttl, dscp, latency, rate",
         ),
         (
             "udp://239.1.1.1:5000?ttl=1&",
-            "unknown option ''; there are 'interface' and 'ttl'",
+            "unknown option ''; there are interface, ttl, dscp, latency, rate",
+        ),
+        ("udp://10.0.0.1:5?dscp=64", "dscp=64 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
+        ("udp://10.0.0.1:5?dscp=AF50", "dscp=AF50 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
+        ("udp://10.0.0.1:5?latency=5", "latency=5 is not a time from 0 to 1s, such as 5ms"),
+        ("udp://10.0.0.1:5?latency=2s", "latency=2s is not a time from 0 to 1s, such as 5ms"),
+        (
+            "udp://10.0.0.1:5?rate=0",
+            "rate=0 is not bits per second, 1k or more, such as 500k, 20M or 1.5G",
+        ),
+        (
+            "udp://10.0.0.1:5?rate=5T",
+            "rate=5T is not bits per second, 1k or more, such as 500k, 20M or 1.5G",
         ),
         (
             "udp://[ff02::1%eth0]:5000?interface=eth1",
@@ -173,3 +185,28 @@ def test_whatIsWrongIsSaid(text: str, problem: str) -> None:
     with pytest.raises(URLError) as caught:
         StreamURL.parse(text)
     assert str(caught.value) == f"{text!r}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("text", "dscp"),
+    [("0", 0), ("63", 63), ("EF", 46), ("ef", 46), ("CS5", 40), ("AF41", 34), ("af13", 14)],
+)
+def test_aDSCPHasANumberOrAName(text: str, dscp: int) -> None:
+    """A code point is read by number and by the names of RFC 2474, 2597 and 3246."""
+    assert StreamURL.parse(f"udp://10.0.0.1:5?dscp={text}").dscp == dscp
+
+
+@pytest.mark.parametrize(
+    ("text", "latency"), [("0", 0), ("0ms", 0), ("5ms", 0.005), ("500us", 0.0005), ("1s", 1)]
+)
+def test_aLatencyHasAUnit(text: str, latency: float) -> None:
+    """A time has a unit; only nothing needs none."""
+    assert StreamURL.parse(f"udp://:5?latency={text}").latency == pytest.approx(latency)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("8000", 8e3), ("500k", 5e5), ("20M", 2e7), ("1.5G", 1.5e9)]
+)
+def test_aRateMayHaveAUnit(text: str, rate: float) -> None:
+    """A rate is in bits per second, or thousands, millions or thousand millions of them."""
+    assert StreamURL.parse(f"udp://10.0.0.1:5?rate={text}").rate == pytest.approx(rate)

@@ -70,16 +70,18 @@ class Flow:
     (IP_RECVERR), where Linux otherwise drops without a word.
 
     @ivar destination: where it sends (L{Destination}).
+    @ivar port: the local port that it has or had last; 0 if none.
     @ivar buffer: the send buffer that was asked for and granted; L{None} until it is open.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, port: int = 0) -> None:
+        """@param port: the local port to have if it is free."""
         self.destination = destination
         self.buffer: BufferSize | None = None
         self._segmentation = Segmentation()
         self._send: Callable[[memoryview], int] = _sendWhenClosed
         self._socket: socket.socket | None = None
-        self._port = 0
+        self.port = port
         self._size = 0  # what UDP_SEGMENT is set to; 0 is off
         self._room = 0  # bytes that one call then takes
 
@@ -97,8 +99,7 @@ class Flow:
         """
         Open the socket; one that was open before is replaced, and its port kept if it is free.
 
-        What was decided when it was opened, such as the source address that the kernel chose,
-        is decided anew.
+        What was decided then, such as the source address that the kernel chose, is decided anew.
 
         @raise SocketSetupError: it could not be had, or the source is no address of this host.
         @raise SocketOptionError: an option was refused.
@@ -106,12 +107,12 @@ class Flow:
         """
         self.close()
         try:
-            sock = self._opened(self._port)
+            sock = self._opened(self.port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             sock = self._opened(0)
-        self._port = sock.getsockname()[1]
+        self.port = sock.getsockname()[1]
         self._socket, self._send = sock, sock.send
         self._size = self._room = 0
 

@@ -15,8 +15,7 @@ class Counters:
 
     @ivar datagrams: that passed.
     @ivar bytes: of payload, in those.
-    @ivar dropped: datagrams lost here, by reason: an errno's name, C{"truncated"} for those
-        that were larger than the buffer, C{"kernel"} for those that found it full.
+    @ivar dropped: datagrams lost here, by reason: an errno's name, or a word of docs/relay.md.
     """
 
     datagrams: int = 0
@@ -28,9 +27,21 @@ class Counters:
         self.datagrams += count
         self.bytes += size
 
-    def failed(self, number: int | None, count: int = 1) -> None:
-        """So many datagrams were lost to an errno."""
-        self.dropped[errno.errorcode.get(number or 0, "unknown")] += count
+    def since(self, before: Counters) -> Counters:
+        """What was counted since a copy was made."""
+        return Counters(
+            self.datagrams - before.datagrams,
+            self.bytes - before.bytes,
+            self.dropped - before.dropped,
+        )
+
+    def plus(self, other: Counters) -> Counters:
+        """The sums of both."""
+        return Counters(
+            self.datagrams + other.datagrams,
+            self.bytes + other.bytes,
+            self.dropped + other.dropped,
+        )
 
     def copy(self) -> Counters:
         """The counts as they are now."""
@@ -42,6 +53,11 @@ class Counters:
         )
         dropped = f"{self.dropped.total():,} dropped" + (f" ({reasons})" if reasons else "")
         return f"{self.datagrams:,} datagrams, {self.bytes:,} bytes, {dropped}"
+
+
+def errnoName(number: int | None) -> str:
+    """The name of an errno: C{"ENOBUFS"}."""
+    return errno.errorcode.get(number or 0, "unknown")
 
 
 def bitRate(bits: float) -> str:

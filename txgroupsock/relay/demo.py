@@ -27,6 +27,7 @@ from txgroupsock.relay.counters import Counters, bitRate
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.teststream import StreamReceiver, StreamSender
@@ -66,9 +67,8 @@ class DemoService(Service):
         self._reactor = reactor
         self._seconds = seconds
         relayed = UDPInput(reactor, InputModel.parse(FROM), isShared=False)
-        self.relay = RelayService(
-            reactor, Route(relayed, [UDPOutput(reactor, OutputModel.parse(TO))])
-        )
+        self.route = Route(relayed, [UDPOutput(reactor, OutputModel.parse(TO))])
+        self.relay = RelayService(reactor, Relay([self.route]))
         self._generated = UDPOutput(reactor, OutputModel.parse(FROM))
         self._arriving = UDPInput(reactor, InputModel.parse(TO), isShared=False)
         self.sender = StreamSender(reactor, self._send)
@@ -149,12 +149,12 @@ class DemoService(Service):
         return gatherResults([self.relay.stopService(), self._close()])
 
     def _close(self) -> Deferred[Any]:
-        route = self.relay.route
+        route = self.route
         closing = [route.closeRoute(), self._arriving.closeInput(), self._generated.closeOutput()]
         return gatherResults(closing)
 
     def _report(self) -> None:
-        route = self.relay.route
+        route = self.route
         now = self._reactor.seconds()
         inNow, outNow = route.input.counters.copy(), route.outputs[0].counters.copy()
         before, inThen, outThen = self._reported

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
@@ -11,8 +12,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver
-from txgroupsock.ports import UDPPort
-from txgroupsock.primitives import increaseReceiveBufferTo, interfaceIndex
+from txgroupsock.ports import GroupsockReactor, UDPPort
+from txgroupsock.ports.udp import RUN_LATENCY
+from txgroupsock.primitives import BufferSize, increaseReceiveBufferTo, interfaceIndex
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.model import InputModel, withScope
@@ -29,6 +31,8 @@ class UDPInput(DatagramProtocol):
     A group's port is shared with other programs on this host, as is usual for multicast,
     and bound to the group, so that no other group on that port gets in; a unicast port
     is not shared.
+
+    @ivar buffer: the receive buffer that was asked for and granted; L{None} until it is open.
     """
 
     noisy = False  # Twisted would log when it starts and stops
@@ -38,11 +42,14 @@ class UDPInput(DatagramProtocol):
 
     def __init__(self, reactor: Any, model: InputModel, *, isShared: bool | None = None) -> None:
         """
-        @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.
+        @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.  Inputs of one
+            L{GroupsockReactor <txgroupsock.GroupsockReactor>} share what they receive into.
         @param isShared: whether other sockets may have the same port; left out, a group's is.
         """
-        self._reactor = reactor
-        self._model = model
+        self.model = model
+        self.buffer: BufferSize | None = None
+        isOurs = isinstance(reactor, GroupsockReactor)
+        self._reactor = reactor if isOurs else GroupsockReactor(reactor)
         self._isShared = model.isMulticast if isShared is None else isShared
         self._port: UDPPort | None = None
         self._counters = Counters()
@@ -58,11 +65,16 @@ class UDPInput(DatagramProtocol):
 
     def openInput(self, receiver: IRunReceiver) -> None:
         """See L{IRelayInput}."""
-        model, self._receiver = self._model, receiver
+        model, self._receiver = self.model, receiver
         address = withScope(model.address, interfaceIndex(model.interface))
-        port = UDPPort(self._reactor, self, model.port, str(address), listenMultiple=self._isShared)
         try:
-            port.startListening()
+            port = self._reactor.listenMulticast(
+                model.port,
+                self,
+                str(address),
+                listenMultiple=self._isShared,
+                latency=model.latency,
+            )
         except CannotListenError as error:
             raise error.socketError from None
         try:
@@ -72,10 +84,20 @@ class UDPInput(DatagramProtocol):
             raise
         self._port = port
 
+    def setLatency(self, latency: float | None) -> None:
+        """
+        Let datagrams gather for another time from now on.
+
+        @param latency: seconds; L{None} for the usual.
+        """
+        self.model = evolve(self.model, latency=latency)
+        if self._port is not None:
+            self._port.latency = RUN_LATENCY if latency is None else latency
+
     def _prepare(self, port: UDPPort) -> None:
         """Join what there is to join, and have room for it."""
-        model = self._model
-        buffer = increaseReceiveBufferTo(port.getHandle(), RECEIVE_BUFFER, force=True)
+        model = self.model
+        self.buffer = buffer = increaseReceiveBufferTo(port.getHandle(), RECEIVE_BUFFER, force=True)
         if buffer.isClamped:
             self._log.warn(
                 "the receive buffer of {model} has {buffer.granted:,} bytes instead of "

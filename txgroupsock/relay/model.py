@@ -1,5 +1,5 @@
 """
-What a relay is asked to do, checked: one route from an input to its outputs.
+What an input and an output are asked to be, checked.
 
 Nothing is opened here: whether interfaces exist and ports are free shows only then.
 """
@@ -15,11 +15,15 @@ from txgroupsock.primitives import (
     AddressError,
     IPAddress,
     Membership,
-    UnknownInterface,
-    interfaceIndex,
     parseAddress,
 )
-from txgroupsock.primitives.sockaddr import isMulticast, wildcard, withoutScope
+from txgroupsock.primitives.sockaddr import (
+    familyName,
+    familyOf,
+    isMulticast,
+    wildcard,
+    withoutScope,
+)
 from txgroupsock.relay.url import StreamURL, URLError
 
 
@@ -32,12 +36,14 @@ class InputModel:
     @ivar port: UDP port.
     @ivar sources: for a group, the hosts to hear; empty for any.
     @ivar interface: where the group is joined; C{""} leaves it to the routing table.
+    @ivar latency: seconds that datagrams may gather under load; L{None}: the usual.
     """
 
     address: IPAddress
     port: int
     sources: tuple[IPAddress, ...] = ()
     interface: str = ""
+    latency: float | None = None
 
     @property
     def isMulticast(self) -> bool:
@@ -64,11 +70,11 @@ class InputModel:
         sources = list(first.sources)
         for url in urls[1:]:
             other = cls._ofOne(url)
-            if evolve(other, sources=()) != evolve(first, sources=()):
+            if other.heard(()) != first.heard(()):
                 raise URLError(
                     url.text,
                     f"a route has one input, and {urls[0].text!r} is another; only the source "
-                    "may differ.  Run a second relay for it",
+                    "may differ.  Give each route its own --from and --to, one after the other",
                 )
             if not other.sources or not first.sources:
                 raise URLError(
@@ -77,12 +83,18 @@ class InputModel:
             if other.sources[0] in sources:
                 raise URLError(url.text, "it is there twice; leave one out")
             sources.extend(other.sources)
+            first = evolve(first, latency=least(first.latency, other.latency))
         return evolve(first, sources=tuple(sources))
+
+    def heard(self, sources: tuple[IPAddress, ...]) -> InputModel:
+        """What is heard, however soon it is passed on, with other sources."""
+        return evolve(self, sources=sources, latency=None)
 
     @classmethod
     def _ofOne(cls, url: StreamURL) -> InputModel:
-        if url.ttl is not None:
-            raise URLError(url.text, "a ttl is for outputs; what arrives has one already")
+        for option in ("ttl", "dscp", "rate"):
+            if getattr(url, option) is not None:
+                raise URLError(url.text, f"{option} is for outputs: what arrives is as it was sent")
         try:
             address = parseAddress(url.host) if url.host else wildcard(socket.AF_INET)
         except AddressError:
@@ -91,7 +103,8 @@ class InputModel:
             ) from None
         _checkScope(url, address)
         if isMulticast(address):
-            return cls(address, url.port, _sources(url, address), url.interface)
+            sources = _sources(url, address)
+            return cls(address, url.port, sources, url.interface, url.latency)
         if url.source:
             raise URLError(
                 url.text,
@@ -104,7 +117,7 @@ class InputModel:
                 "an interface is where a group is joined; to receive unicast on one interface "
                 "only, give that interface's address",
             )
-        return cls(address, url.port, (), url.interface)
+        return cls(address, url.port, (), url.interface, url.latency)
 
 
 @frozen
@@ -116,16 +129,35 @@ class OutputModel:
     @ivar port: UDP port.
     @ivar interface: what it leaves by; C{""} leaves that to the routing table.
     @ivar ttl: TTL or hop limit; L{None} for the kernel's (1 for a group).
+    @ivar dscp: differentiated services code point; L{None} for the kernel's (0).
+    @ivar source: the address of this host that it is sent from; L{None} leaves it to the kernel.
+    @ivar rate: most bits of payload per second; L{None}: any.
     """
 
     host: str
     port: int
     interface: str = ""
     ttl: int | None = None
+    dscp: int | None = None
+    source: IPAddress | None = None
+    rate: float | None = None
+
+    @property
+    def target(self) -> OutputModel:
+        """Where it sends to, in whatever way."""
+        return evolve(self, ttl=None, dscp=None, source=None, rate=None)
 
     def __str__(self) -> str:
         """Its URL."""
-        return _urlOf(self.host, self.port, interface=self.interface, ttl=self.ttl)
+        return _urlOf(
+            self.host,
+            self.port,
+            self.source,
+            interface=self.interface,
+            ttl=self.ttl,
+            dscp=self.dscp,
+            rate=self.rate and f"{self.rate:.15g}",
+        )
 
     @classmethod
     def parse(cls, url: str) -> OutputModel:
@@ -139,11 +171,12 @@ class OutputModel:
 
         @raise URLError: it names none.
         """
-        if url.source:
-            raise URLError(url.text, "a source is for inputs; an output sends from this host")
+        if url.latency is not None:
+            raise URLError(url.text, "latency is for inputs: it is how long datagrams gather there")
         if not url.host:
             raise URLError(url.text, "it has no address to send to; give a group or a host")
         host = url.host
+        source = _sourceOf(url)
         try:
             address = parseAddress(host)
         except AddressError:
@@ -154,39 +187,19 @@ class OutputModel:
             if address.is_unspecified:
                 raise URLError(url.text, f"{address} is every address, and none to send to")
             _checkScope(url, address)
-            host = str(address)
-        return cls(host, url.port, url.interface, url.ttl)
-
-
-@frozen
-class RouteModel:
-    """One input, and the outputs that all of it goes to."""
-
-    input: InputModel
-    outputs: tuple[OutputModel, ...]
-
-    @classmethod
-    def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
-        """
-        The route that the URLs of a command line name.
-
-        @raise URLError: one of them is wrong, or two do not go together.
-        """
-        incoming = InputModel.of([StreamURL.parse(each) for each in inputs])
-        outgoing: list[OutputModel] = []
-        for each in outputs:
-            output = OutputModel.parse(each)
-            if _isLoop(incoming, output):
+            if source is not None and source.version != address.version:
                 raise URLError(
-                    each,
-                    "it is the input too, so everything would go round in a loop; change the "
-                    "address or the port, or, for a group, give both a different interface",
+                    url.text,
+                    f"{source} is {familyName(familyOf(source))} and {address} is not; "
+                    "give a source of the same family",
                 )
-            # Whatever their TTLs, two of the same would bring every datagram twice.
-            if any(evolve(output, ttl=other.ttl) == other for other in outgoing):
-                raise URLError(each, "it is there twice; leave one out")
-            outgoing.append(output)
-        return cls(incoming, tuple(outgoing))
+            host = str(address)
+        return cls(host, url.port, url.interface, url.ttl, url.dscp, source, url.rate)
+
+
+def least(one: float | None, other: float | None) -> float | None:
+    """The smaller of two numbers, of which either may be missing."""
+    return one if other is None else other if one is None else min(one, other)
 
 
 def withScope(address: IPAddress, interface: int) -> IPAddress:
@@ -216,37 +229,24 @@ def _checkScope(url: StreamURL, address: IPAddress) -> None:
         raise URLError(url.text, f"{address} needs its interface, as in [{address}%eth0]")
 
 
-def _isLoop(incoming: InputModel, output: OutputModel) -> bool:
-    """Whether what an output sends would come in again, as far as can be told from here."""
+def _sourceOf(url: StreamURL) -> IPAddress | None:
+    """The address that an output sends from."""
+    if not url.source:
+        return None
     try:
-        address = parseAddress(output.host)
-    except AddressError:
-        return False
-    if output.port != incoming.port or address.version != incoming.address.version:
-        return False
-    if incoming.address.is_unspecified:
-        return address.is_loopback or _isOurs(address)
-    return address == incoming.address and not _areApart(incoming.interface, output.interface)
+        source = parseAddress(url.source)
+    except AddressError as error:
+        raise URLError(url.text, str(error)) from None
+    if source.is_unspecified or isMulticast(source):
+        raise URLError(
+            url.text,
+            f"{source} is no address to send from; give one of this host's, or leave it out",
+        )
+    return source
 
 
-def _isOurs(address: IPAddress) -> bool:
-    try:
-        return bool(interfaceIndex(address))
-    except UnknownInterface:
-        return False
-
-
-def _areApart(one: str, other: str) -> bool:
-    """Whether these are two interfaces: a group may well be taken from one link to another."""
-    if not one or not other:
-        return False
-    try:
-        return interfaceIndex(one) != interfaceIndex(other)
-    except UnknownInterface:
-        return one != other  # opening it will say which one is unknown
-
-
-def _urlOf(host: str, port: int, **options: object) -> str:
+def _urlOf(host: str, port: int, source: IPAddress | None = None, **options: object) -> str:
     host = f"[{host}]" if ":" in host else host
+    before = "" if source is None else f"[{source}]@" if source.version == 6 else f"{source}@"
     query = "&".join(f"{key}={value}" for key, value in options.items() if value not in ("", None))
-    return f"udp://{host}:{port}" + f"?{query}" * bool(query)
+    return f"udp://{before}{host}:{port}" + f"?{query}" * bool(query)

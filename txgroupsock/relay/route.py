@@ -1,4 +1,4 @@
-"""A route: one input, and the outputs that all of it goes to."""
+"""A route: one input, stages that its datagrams pass, and the outputs that they go to."""
 
 from __future__ import annotations
 
@@ -10,34 +10,46 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver
+from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
+from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import RouteModel
 from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.sharing import SharedInputs
 
 
 @implementer(IRunReceiver)
 class Route:
     """
-    Gives every run of an input to each of its outputs.
+    Gives every run of an input, after its stages, to each of its outputs.
 
     @ivar input: provides L{IRelayInput}.
     @ivar outputs: each provides L{IRelayOutput}.
+    @ivar stages: each provides L{IRelayStage}; runs pass them in this order.
     """
 
     _log = Logger()
 
-    # The builtin is not wanted here, and no other word says it.
-    def __init__(self, input: IRelayInput, outputs: Sequence[IRelayOutput]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        input: IRelayInput,  # noqa: A002 - the builtin is not wanted here, and no other word says it
+        outputs: Sequence[IRelayOutput],
+        stages: Sequence[IRelayStage] = (),
+    ) -> None:
         self.input = input
         self.outputs = tuple(outputs)
+        self.stages = tuple(stages)
 
     @classmethod
-    def of(cls, reactor: Any, model: RouteModel) -> Route:
-        """The route that a model describes, not open yet."""
+    def of(cls, reactor: Any, model: RouteModel, inputs: SharedInputs | None = None) -> Route:
+        """
+        The route that a model describes, not open yet.
+
+        @param inputs: those of the other routes of this process, to share one with them.
+        """
+        inputs = inputs or SharedInputs(GroupsockReactor(reactor))
         outputs = [UDPOutput(reactor, each) for each in model.outputs]
-        return cls(UDPInput(reactor, model.input), outputs)
+        return cls(inputs.share(model.input), outputs)
 
     @classmethod
     def fromURLs(cls, reactor: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Route:
@@ -51,24 +63,31 @@ class Route:
 
     def openRoute(self) -> None:
         """
-        Open the input, then the outputs: the kernel might give an output the input's port.
+        Open the input, the stages, then the outputs: the kernel might give an output the
+        input's port.
 
         @raise OSError: one of them could not be opened; then none stays open.
         """
+        receivers: list[IRunReceiver] = [*self.stages, self]
         with ExitStack() as opened:
-            self.input.openInput(self)
+            self.input.openInput(receivers[0])
             opened.callback(self.input.closeInput)
+            for stage, following in zip(self.stages, receivers[1:], strict=True):
+                stage.openStage(following)
+                opened.callback(stage.closeStage)
             for output in self.outputs:
                 output.openOutput()
                 opened.callback(output.closeOutput)
             opened.pop_all()
 
     def closeRoute(self) -> Deferred[Any]:
-        """Close the input, then the outputs; fires when all is given back."""
-        closing = self.input.closeInput()
-        return closing.addCallback(
-            lambda _: gatherResults([each.closeOutput() for each in self.outputs])
-        )
+        """Close the input, then stages and outputs; fires when all is given back."""
+
+        def closeOthers(_: None) -> Deferred[Any]:
+            stages = [each.closeStage() for each in self.stages]
+            return gatherResults([*stages, *(each.closeOutput() for each in self.outputs)])
+
+        return self.input.closeInput().addCallback(closeOthers)
 
     def describe(self) -> list[str]:
         """A line for each join and each output."""
@@ -78,8 +97,9 @@ class Route:
         return lines
 
     def report(self) -> list[str]:
-        """A line of counters for the input and for each output."""
+        """A line of counters for the input, for each stage and for each output."""
         lines = [f"in: {self.input.counters}"]
+        lines += [f"{type(each).__name__}: {each.counters}" for each in self.stages]
         lines += [
             f"out, {', '.join(output.describe()) or 'closed'}: {output.counters}"
             for output in self.outputs

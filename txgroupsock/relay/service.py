@@ -1,4 +1,4 @@
-"""The relay as a Twisted service: opens a route, reports on it, closes it."""
+"""The relay as a Twisted service: opens its routes, reports on them, closes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from txgroupsock.relay.route import Route
+from txgroupsock.relay.relay import Relay
 
 
 class StartError(SystemExit, Exception):
@@ -28,7 +28,7 @@ class StartError(SystemExit, Exception):
 
 class RelayService(Service):
     """
-    Runs one route.
+    Runs a relay.
 
     Sockets are opened in C{privilegedStartService}, before twistd gives up root's rights.
     SIGUSR1 prints the counters, besides what twistd does on it (rotating its log file).
@@ -36,29 +36,29 @@ class RelayService(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, route: Route) -> None:
+    def __init__(self, reactor: Any, relay: Relay) -> None:
         self._reactor = reactor
-        self.route = route
+        self.relay = relay
         self._isOpen = False
         self._earlierHandler: Any = None
 
     def privilegedStartService(self) -> None:
         """
-        Open the route, with a line of log for each join and each output.
+        Open its routes, with a line of log for each join and each output.
 
-        @raise StartError: it cannot be opened.
+        @raise StartError: one cannot be opened.
         """
         Service.privilegedStartService(self)
         try:
-            self.route.openRoute()
+            self.relay.openRelay()
         except OSError as error:
             raise StartError(error) from error
         self._isOpen = True
-        for line in self.route.describe():
+        for line in self.relay.describe():
             self._log.info("{line}", line=line)
 
     def startService(self) -> None:
-        """Begin to report; open the route first if nobody did."""
+        """Begin to report; open the routes first if nobody did."""
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()
@@ -66,18 +66,18 @@ class RelayService(Service):
             self._earlierHandler = signal.signal(signal.SIGUSR1, self._signalled)
 
     def stopService(self) -> Deferred[Any]:
-        """Close the route, and print what it counted."""
+        """Close the routes, and print what it counted."""
         Service.stopService(self)
         if self._earlierHandler is not None:
             signal.signal(signal.SIGUSR1, self._earlierHandler)
             self._earlierHandler = None
         self._isOpen = False
         self.report()
-        return self.route.closeRoute()
+        return self.relay.closeRelay()
 
     def report(self) -> None:
         """Print the counters to the log."""
-        for line in self.route.report():
+        for line in self.relay.report():
             self._log.info("{line}", line=line)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:

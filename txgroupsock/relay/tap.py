@@ -9,7 +9,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from txgroupsock import __version__
-from txgroupsock.relay.model import RouteModel
+from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.url import URLError
 
@@ -27,8 +27,9 @@ class Options(usage.Options):
         "--to udp://address:port[?interface=NAME&ttl=N] ..."
     )
     longdesc = (
-        "Relays UDP datagrams, unchanged, from one input to any number of outputs, unicast or "
-        "multicast, IPv4 or IPv6.  --from udp://232.1.1.1:5000 receives a group from any source, "
+        "Relays UDP datagrams, unchanged, from an input to any number of outputs, unicast or "
+        "multicast, IPv4 or IPv6.  A --from that follows a --to begins another route.  "
+        "--from udp://232.1.1.1:5000 receives a group from any source, "
         "udp://10.0.0.1@232.1.1.1:5000 from that source only, and udp://:5000 what is sent to "
         "this host itself.  IPv6 addresses are in brackets, with a scope where they need one: "
         "udp://[fe80::1%eth0]:5000.  An interface is given by name, index or address.  A group "
@@ -50,12 +51,13 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self["from"] = []
-        self["to"] = []
+        self["routes"] = []  # inputs and outputs of each
 
     def opt_from(self, url: str) -> None:
-        """The URL of the input; repeat for further sources of the same group."""
-        self["from"].append(url)
+        """The URL of an input; repeat for further sources of the same group."""
+        if not self["routes"] or self["routes"][-1][1]:
+            self["routes"].append(([], []))
+        self["routes"][-1][0].append(url)
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -63,8 +65,10 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def opt_to(self, url: str) -> None:
-        """The URL of an output; repeat for further ones."""
-        self["to"].append(url)
+        """The URL of an output of that input; repeat for further ones."""
+        if not self["routes"]:
+            self["routes"].append(([], []))
+        self["routes"][-1][1].append(url)
 
     def parseArgs(self, *words: str) -> None:
         """Refuse what belongs to no option."""
@@ -87,19 +91,25 @@ class Options(usage.Options):
             raise StartError(f"{error}; {hint}") from None
 
     def postOptions(self) -> None:
-        """Check what was given, and make the route of it."""
+        """Check what was given, and make the routes of it."""
         if self["demo"] is not None:
-            if self["from"] or self["to"]:
+            if self["routes"]:
                 raise usage.UsageError("--demo has streams of its own: leave out --from and --to")
             self["demo"] = _seconds(self["demo"])
             return
-        for option in ("from", "to"):
-            if not self[option]:
-                raise usage.UsageError(f"--{option} is missing; --demo shows the relay at work")
+        for inputs, outputs in self["routes"] or [([], [])]:
+            for option, urls in (("from", inputs), ("to", outputs)):
+                if not urls:
+                    raise usage.UsageError(_missing(option, inputs or outputs))
         try:
-            self["route"] = RouteModel.of(self["from"], self["to"])
+            self["relay"] = RelayModel.of(self["routes"])
         except URLError as error:
             raise StartError(error) from None
+
+
+def _missing(option: str, there: list[str]) -> str:
+    after = f" for {there[-1]}" if there else ""
+    return f"--{option} is missing{after}; --demo shows the relay at work"
 
 
 def _seconds(text: str) -> float:
@@ -114,8 +124,8 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from txgroupsock.relay.demo import DemoService
-    from txgroupsock.relay.route import Route
+    from txgroupsock.relay.relay import Relay
 
     if options["demo"] is not None:
         return DemoService(reactor, options["demo"])
-    return RelayService(reactor, Route.of(reactor, options["route"]))
+    return RelayService(reactor, Relay.of(reactor, options["relay"]))

@@ -1,5 +1,5 @@
 """
-URLs that name streams: C{udp://[source@]host:port[?interface=eth0&ttl=8]}.
+URLs that name streams: C{udp://[source@]address:port[?interface=eth0&ttl=8]}.
 
 Pure: nothing is opened, looked up or resolved here.
 """
@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
-_SHAPE = "udp://[source@]address:port[?interface=NAME&ttl=N]"
+_SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
+_OPTIONS = ("interface", "ttl", "dscp", "latency", "rate")
 
 # Not a general URL parser's: those take the colons of an IPv6 source for those of a password,
 # and know no scope in an address (RFC 6874; most people write its % as it is, not as %25).
@@ -22,6 +23,33 @@ _URL = re.compile(
     r"(?::(?P<port>[^:/?#]*))?"
     r"/?(?:\?(?P<options>.*))?",
     re.DOTALL,
+)
+
+
+# RFC 2474, RFC 2597 and RFC 3246.
+_DSCP_NAME = re.compile("EF|CS(?P<cs>[0-7])|AF(?P<af>[1-4])(?P<drop>[1-3])", re.IGNORECASE)
+
+
+@frozen
+class _Quantity:
+    """An option that is a number with a unit."""
+
+    option: str
+    units: dict[str, float]
+    least: float
+    most: float
+    range: str
+
+
+_LATENCY = _Quantity(
+    "latency", {"us": 1e-6, "ms": 1e-3, "s": 1}, 0, 1, "a time from 0 to 1s, such as 5ms"
+)
+_RATE = _Quantity(
+    "rate",
+    {"": 1, "k": 1e3, "M": 1e6, "G": 1e9},
+    1e3,
+    1e12,
+    "bits per second, 1k or more, such as 500k, 20M or 1.5G",
 )
 
 
@@ -48,10 +76,13 @@ class StreamURL:
     @ivar host: an address (IPv6 without brackets and scope), a host name, or C{""} for every
         IPv4 address of this host.
     @ivar port: 1 to 65535.
-    @ivar source: the one host it comes from, or C{""}.
+    @ivar source: the one host that it comes from, or that it is sent from, or C{""}.
     @ivar interface: name, index or address of an interface, or C{""}; what C{interface=} says,
         or the scope of the address.
     @ivar ttl: TTL or hop limit, 1 to 255, or L{None}.
+    @ivar dscp: differentiated services code point (RFC 2474), 0 to 63, or L{None}.
+    @ivar latency: seconds that datagrams may gather under load, or L{None}.
+    @ivar rate: most bits of payload per second, or L{None}.
     """
 
     text: str = field(eq=False)
@@ -60,6 +91,9 @@ class StreamURL:
     source: str = ""
     interface: str = ""
     ttl: int | None = None
+    dscp: int | None = None
+    latency: float | None = None
+    rate: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> StreamURL:
@@ -88,7 +122,17 @@ class StreamURL:
                 f"the scope {part['scope']!r} and interface={interface} differ; leave one out",
             )
         host = part["bracketed"] or part["plain"]
-        return cls(text, host, _port(text, part["port"]), source, interface, _ttl(text, options))
+        return cls(
+            text,
+            host,
+            _port(text, part["port"]),
+            source,
+            interface,
+            _ttl(text, options),
+            _dscp(text, options),
+            _quantity(text, options, _LATENCY),
+            _quantity(text, options, _RATE),
+        )
 
 
 def _port(text: str, value: str) -> int:
@@ -104,8 +148,8 @@ def _options(text: str, query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for each in query.split("&") if query else ():
         key, _, value = each.partition("=")
-        if key not in {"interface", "ttl"}:
-            raise URLError(text, f"unknown option {key!r}; there are 'interface' and 'ttl'")
+        if key not in _OPTIONS:
+            raise URLError(text, f"unknown option {key!r}; there are {', '.join(_OPTIONS)}")
         if key in options:
             raise URLError(text, f"the option {key!r} is there twice; leave one out")
         if not value:
@@ -120,6 +164,35 @@ def _ttl(text: str, options: dict[str, str]) -> int | None:
     number = _number(options["ttl"])
     if not 1 <= number <= 255:
         raise URLError(text, f"ttl={options['ttl']} is not a number from 1 to 255")
+    return number
+
+
+def _dscp(text: str, options: dict[str, str]) -> int | None:
+    value = options.get("dscp")
+    if value is None:
+        return None
+    found = _DSCP_NAME.fullmatch(value)
+    if found is None:
+        number = _number(value)
+    elif found["af"]:
+        number = 8 * int(found["af"]) + 2 * int(found["drop"])
+    else:
+        number = 8 * int(found["cs"]) if found["cs"] else 46
+    if not 0 <= number <= 63:
+        raise URLError(text, f"dscp={value} is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43")
+    return number
+
+
+def _quantity(text: str, options: dict[str, str], kind: _Quantity) -> float | None:
+    value = options.get(kind.option)
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-zA-Z]*)", value)
+    number = -1.0
+    if found is not None and (found[2] in kind.units or not float(found[1])):
+        number = float(found[1]) * kind.units.get(found[2], 1)
+    if not kind.least <= number <= kind.most:
+        raise URLError(text, f"{kind.option}={value} is not {kind.range}")
     return number
 
 

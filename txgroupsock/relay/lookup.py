@@ -1,0 +1,133 @@
+"""The address that a host name stands for, looked up again and again."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from txgroupsock.primitives import IPAddress, parseAddress
+
+
+@implementer(IResolutionReceiver)
+class HostLookup:
+    """
+    Tells which address a host name stands for, when that is known and whenever it changes.
+
+    A name that has several addresses is taken to mean the first; as long as the present one is
+    among them it stays, so that a name served in turns does not send a stream to and fro.  When
+    a name is no longer found, the last good answer stands.
+
+    @cvar interval: seconds from one good answer to the next question.
+    @cvar firstRetry: seconds after a name was not found; doubled each time up to C{interval}.
+    @ivar address: what it stands for; L{None} until that is known.
+    """
+
+    interval: ClassVar[float] = 60.0
+    firstRetry: ClassVar[float] = 1.0
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        family: int | None,
+        changed: Callable[[IPAddress], None],
+    ) -> None:
+        """
+        @param reactor: provides C{IReactorTime} and C{IReactorPluggableNameResolver}.
+        @param family: C{AF_INET} or C{AF_INET6} if only one will do.
+        @param changed: called with the first address, and with another that takes its place.
+        """
+        self.address: IPAddress | None = None
+        self._reactor = reactor
+        self._host = host
+        self._family = family
+        self._changed = changed
+        self._found: list[IPAddress] = []
+        self._retry = self.firstRetry
+        self._isRunning = False
+        self._saidMissing = False
+        self._next: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Look it up now, and from then on."""
+        self._isRunning = True
+        self._ask()
+
+    def stop(self) -> None:
+        """Ask no more; an answer under way is not told."""
+        self._isRunning = False
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+
+    def _ask(self) -> None:
+        self._found = []
+        try:
+            self._reactor.nameResolver.resolveHostName(
+                self, self._host, transportSemantics="UDP", addressTypes=self._addressTypes()
+            )
+        except UnicodeError:  # a label is empty, or too long
+            self.resolutionComplete()
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """See L{IResolutionReceiver}."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """See L{IResolutionReceiver}."""
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            self._found.append(parseAddress(address.host))
+
+    def resolutionComplete(self) -> None:
+        """See L{IResolutionReceiver}."""
+        if not self._isRunning:
+            return
+        if self._found:
+            self._retry = self.firstRetry
+            delay = self.interval
+        else:
+            delay = self._retry
+            self._retry = min(2 * self._retry, self.interval)
+        self._next = self._reactor.callLater(delay, self._ask)
+        if not self._found:
+            self._missing()
+            return
+        self._saidMissing = False
+        if self.address not in self._found:
+            before, self.address = self.address, self._found[0]
+            self._log.info(
+                "{host} is {address}{before}",
+                host=self._host,
+                address=self.address,
+                before=f" now, and was {before}" if before else "",
+            )
+            self._changed(self.address)
+
+    def _missing(self) -> None:
+        """Say, once, that there is no address."""
+        if self._saidMissing:
+            return
+        self._saidMissing = True
+        kept = f"going on with {self.address}" if self.address else "nothing is sent there yet"
+        self._log.warn(
+            "cannot find the address of {host}: check the name and this host's DNS, or give an "
+            "address; {kept}, and it is asked again",
+            host=self._host,
+            kept=kept,
+        )
+
+    def _addressTypes(self) -> list[type[IPv4Address | IPv6Address]] | None:
+        if self._family is None:
+            return None
+        return [IPv4Address if self._family == socket.AF_INET else IPv6Address]

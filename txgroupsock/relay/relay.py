@@ -1,0 +1,60 @@
+"""Several routes in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from txgroupsock.ports import GroupsockReactor
+from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.plan import RelayModel
+from txgroupsock.relay.route import Route
+from txgroupsock.relay.sharing import SharedInputs
+
+_SPARE_FILES = 64  # of Python, Twisted and what else is in the process
+
+
+class Relay:
+    """
+    Routes that are opened and closed together.
+
+    @ivar routes: see L{Route}.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+
+    @classmethod
+    def of(cls, reactor: Any, model: RelayModel) -> Relay:
+        """The relay that a model describes, not open yet; what its routes can share they do."""
+        reactor = GroupsockReactor(reactor)
+        inputs = SharedInputs(reactor)
+        return cls([Route.of(reactor, each, inputs) for each in model.routes])
+
+    def openRelay(self) -> None:
+        """
+        Open every route.
+
+        @raise OSError: one of them could not be opened; then none stays open.
+        """
+        allowOpenFiles(_SPARE_FILES + sum(1 + len(each.outputs) for each in self.routes))
+        with ExitStack() as opened:
+            for route in self.routes:
+                route.openRoute()
+                opened.callback(route.closeRoute)
+            opened.pop_all()
+
+    def closeRelay(self) -> Deferred[Any]:
+        """Close every route; fires when all is given back."""
+        return gatherResults([each.closeRoute() for each in self.routes])
+
+    def describe(self) -> list[str]:
+        """A line for each join and each output."""
+        return [line for each in self.routes for line in each.describe()]
+
+    def report(self) -> list[str]:
+        """A line of counters for each input and each output, those of a route after one another."""
+        return [line for each in self.routes for line in each.report()]

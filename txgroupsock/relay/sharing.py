@@ -1,0 +1,134 @@
+"""One input for all the routes that use it."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from txgroupsock.interfaces import IRelayInput, IRunReceiver
+from txgroupsock.primitives.run import Run
+from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.model import InputModel, least
+
+
+class SharedInputs:
+    """
+    The inputs of one process: each is opened once, however many routes use it.
+
+    It is opened for the first route that opens its share, and closed with the last.  Where
+    routes ask for different latencies the smallest holds for all of them.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """@param reactor: as for L{UDPInput}."""
+        self._reactor = reactor
+        self._inputs: dict[InputModel, _Shared] = {}
+
+    def share(self, model: InputModel) -> InputShare:
+        """A share of an input, not open yet."""
+        return InputShare(self, model)
+
+    def opened(self, share: InputShare) -> _Shared:
+        """
+        The input of a share, which it is given from now on.
+
+        @raise OSError: it could not be opened.
+        """
+        key = evolve(share.model, latency=None)
+        shared = self._inputs.get(key)
+        if shared is None:
+            shared = _Shared(UDPInput(self._reactor, share.model))
+            shared.input.openInput(shared)
+            self._inputs[key] = shared
+        shared.add(share)
+        return shared
+
+    def closed(self, share: InputShare, shared: _Shared) -> Deferred[None]:
+        """Give a share nothing more; with the last one the input is closed."""
+        shared.remove(share)
+        if shared.shares:
+            return succeed(None)
+        del self._inputs[evolve(share.model, latency=None)]
+        return shared.input.closeInput()
+
+
+@implementer(IRunReceiver)
+class _Shared:
+    """An open input, and those who have a share in it."""
+
+    def __init__(self, incoming: UDPInput) -> None:
+        self.input = incoming
+        self.shares: tuple[InputShare, ...] = ()
+
+    def add(self, share: InputShare) -> None:
+        self.shares += (share,)
+        self._agreeOnLatency()
+
+    def remove(self, share: InputShare) -> None:
+        self.shares = tuple(each for each in self.shares if each is not share)
+        self._agreeOnLatency()
+
+    def _agreeOnLatency(self) -> None:
+        wanted = [each.model.latency for each in self.shares]
+        if wanted:
+            self.input.setLatency(reduce(least, wanted))
+
+    def runReceived(self, run: Run) -> None:
+        """See L{IRunReceiver}."""
+        for share in self.shares:
+            share.receiver.runReceived(run)
+
+
+@implementer(IRelayInput)
+class InputShare:
+    """
+    What one route has of an input.
+
+    @ivar model: the input, with the latency that this route wants.
+    @ivar receiver: what is given its runs.
+    """
+
+    receiver: IRunReceiver
+
+    def __init__(self, inputs: SharedInputs, model: InputModel) -> None:
+        self.model = model
+        self._inputs = inputs
+        self._shared: _Shared | None = None
+        self._before = Counters()  # what the input had counted when this share was opened
+        self._earlier = Counters()  # what this share counted before it was last closed
+
+    @property
+    def input(self) -> UDPInput | None:
+        """The input itself while this share is open."""
+        return None if self._shared is None else self._shared.input
+
+    @property
+    def counters(self) -> Counters:
+        """See L{IRelayInput}: what has arrived while this share was open."""
+        if self._shared is None:
+            return self._earlier
+        return self._earlier.plus(self._shared.input.counters.since(self._before))
+
+    def openInput(self, receiver: IRunReceiver) -> None:
+        """See L{IRelayInput}."""
+        self.receiver = receiver
+        self._shared = self._inputs.opened(self)
+        self._before = self._shared.input.counters.copy()
+
+    def closeInput(self) -> Deferred[None]:
+        """See L{IRelayInput}."""
+        shared = self._shared
+        if shared is None:
+            return succeed(None)
+        self._earlier = self.counters
+        self._shared = None
+        return self._inputs.closed(self, shared)
+
+    def describe(self) -> list[str]:
+        """See L{IRelayInput}."""
+        return [] if self._shared is None else self._shared.input.describe()
