@@ -306,6 +306,13 @@ class IRunTransport(Interface):
         """Pause and resume nothing any more."""
 
 
+class IWarning(Interface):
+    """Part of a relay that may have something to tell an operator."""
+
+    def warnings() -> list[str]:
+        """What is not as it should be, in words, each with what to do about it."""
+
+
 class IRelayInput(Interface):
     """Where a route's datagrams come from."""
 

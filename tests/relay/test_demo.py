@@ -78,7 +78,7 @@ def test_itEndsWithZeroWhenEverythingArrived(tmp_path: Path) -> None:
         assert re.fullmatch(SUMMARY, summary)
         sent = summary.split()[5]
         assert int(sent.replace(",", "")) == pytest.approx(1000, rel=0.2)
-        assert f"in: {sent} datagrams, " in process.text
+        assert f"in, joined 239.255.42.42 on lo, port 8888: {sent} datagrams, " in process.text
         assert "joined 239.255.42.42 on lo, port 8888" in process.messages
         assert "sending to 239.255.43.43 port 4444 by lo" in process.messages
 

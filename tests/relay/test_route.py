@@ -92,10 +92,12 @@ async def test_unicastGoesToUnicast(reactor: Any, family: socket.AddressFamily) 
             for each in payloads:
                 send(each, host, port)
             assert await listener.payloads(4) == payloads
-            assert route.report() == [
-                "in: 4 datagrams, 8 bytes, 0 dropped",
-                f"out, sending to {host} port {listener.port}: 4 datagrams, 8 bytes, 0 dropped",
-            ]
+            incoming, outgoing = route.status().report()
+            counts = "4 datagrams, 8 bytes, 0 dropped; buffer "
+            assert incoming.startswith(f"in, listening on {host} port {port}: {counts}")
+            assert outgoing.startswith(
+                f"out, sending to {host} port {listener.port}: {counts}1,048,576 bytes"
+            )
 
 
 @BOTH_FAMILIES
@@ -114,7 +116,7 @@ async def test_multicastGoesToUnicastAndMulticast(
                 send(each, group, port)
             assert await unicast.payloads(50) == payloads
             assert await multicast.payloads(50) == payloads
-            assert route.describe() == [
+            assert route.status().describe() == [
                 f"joined {group} on lo, port {port}",
                 f"sending to {host} port {unicast.port}",
                 f"sending to {other} port {multicast.port} by lo",

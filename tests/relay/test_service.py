@@ -100,10 +100,9 @@ async def test_theEndPrintsTheCounters(reactor: Any) -> None:
         with loggedLines() as lines:
             closed = service.stopService()
         await closed
-        assert lines == [
-            "in: 1 datagrams, 4 bytes, 0 dropped",
-            "out, collecting: 1 datagrams, 4 bytes, 0 dropped",
-        ]
+        incoming, outgoing = lines
+        assert ": 1 datagrams, 4 bytes, 0 dropped" in incoming
+        assert outgoing == "out, collecting: 1 datagrams, 4 bytes, 0 dropped"
 
 
 @pytest_twisted.ensureDeferred
@@ -134,7 +133,7 @@ async def test_SIGUSR1PrintsTheCounters(reactor: Any, handled: list[int]) -> Non
         with loggedLines(reached) as lines:
             os.kill(os.getpid(), signal.SIGUSR1)
             await printed.addTimeout(SECONDS, reactor)
-        assert lines[0] == "in: 0 datagrams, 0 bytes, 0 dropped"
+        assert ": 0 datagrams, 0 bytes, 0 dropped" in lines[0]
         assert handled == [signal.SIGUSR1]
 
 
@@ -147,7 +146,7 @@ async def test_noEarlierHandlerIsNeeded(reactor: Any) -> None:
         printed: Deferred[None] = Deferred()
 
         def reached(line: str) -> None:
-            if line.startswith("in: ") and not printed.called:
+            if line.startswith("in, ") and not printed.called:
                 printed.callback(None)
 
         with loggedLines(reached):

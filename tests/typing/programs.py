@@ -100,5 +100,5 @@ def relay(reactor: GroupsockReactor) -> list[str]:
     """A relay in a program of one's own."""
     route = Route.fromURLs(reactor, ["udp://:5000"], ["udp://10.0.0.1:5000?ttl=2"])
     route.openRoute()
-    lines: list[str] = route.report()
+    lines: list[str] = route.status().report()
     return lines

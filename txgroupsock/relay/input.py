@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from attrs import evolve
@@ -11,7 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver
+from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.ports import GroupsockReactor, UDPPort
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import BufferSize, increaseReceiveBufferTo, interfaceIndex
@@ -23,7 +24,7 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: 0.3 s of a 100 Mbit/s stream, for when this process is kept waiting."""
 
 
-@implementer(IRelayInput, IRunReceiver)
+@implementer(IRelayInput, IRunReceiver, IWarning)
 class UDPInput(DatagramProtocol):
     """
     Receives a group, from any source or from chosen ones, or unicast datagrams.
@@ -53,14 +54,15 @@ class UDPInput(DatagramProtocol):
         self._isShared = model.isMulticast if isShared is None else isShared
         self._port: UDPPort | None = None
         self._counters = Counters()
+        self._droppedBefore = Counter[str]()  # by ports that have been closed
 
     @property
     def counters(self) -> Counters:
         """See L{IRelayInput}."""
         if self._port is not None and self._port.connected:
-            dropped = self._counters.dropped
-            dropped["truncated"] = self._port.statistics.datagramsTruncated
-            dropped["kernel"] = self._port.kernelDrops() or 0
+            truncated, kernel = self._port.statistics.datagramsTruncated, self._port.kernelDrops()
+            now = Counter({"truncated": truncated, "kernel": kernel or 0})
+            self._counters.dropped = self._droppedBefore + now
         return self._counters
 
     def openInput(self, receiver: IRunReceiver) -> None:
@@ -112,7 +114,7 @@ class UDPInput(DatagramProtocol):
 
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
-        _ = self.counters  # the kernel's share goes with the socket
+        self._droppedBefore = self.counters.dropped.copy()  # the kernel's go with the socket
         port, self._port = self._port, None
         return succeed(None) if port is None else port.stopListening()
 
@@ -123,6 +125,11 @@ class UDPInput(DatagramProtocol):
         host = self._port.getHost()
         joined = [f"joined {each}, port {host.port}" for each in self._port.memberships]
         return joined or [f"listening on {host.host} port {host.port}"]
+
+    def warnings(self) -> list[str]:
+        """See L{IWarning}."""
+        advice = "" if self.buffer is None else self.buffer.advice
+        return [f"the receive buffer is small: {advice}"] if advice else []
 
     def runReceived(self, run: Run) -> None:
         """Count a run, and pass it on."""

@@ -13,6 +13,7 @@ from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.status import RouteStatus
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
@@ -51,10 +52,6 @@ class Relay:
         """Close every route; fires when all is given back."""
         return gatherResults([each.closeRoute() for each in self.routes])
 
-    def describe(self) -> list[str]:
-        """A line for each join and each output."""
-        return [line for each in self.routes for line in each.describe()]
-
-    def report(self) -> list[str]:
-        """A line of counters for each input and each output, those of a route after one another."""
-        return [line for each in self.routes for line in each.report()]
+    def status(self) -> list[RouteStatus]:
+        """What there is to know about each route now."""
+        return [each.status() for each in self.routes]

@@ -16,6 +16,7 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.status import RouteStatus
 
 
 @implementer(IRunReceiver)
@@ -89,22 +90,9 @@ class Route:
 
         return self.input.closeInput().addCallback(closeOthers)
 
-    def describe(self) -> list[str]:
-        """A line for each join and each output."""
-        lines = list(self.input.describe())
-        for output in self.outputs:
-            lines += output.describe()
-        return lines
-
-    def report(self) -> list[str]:
-        """A line of counters for the input, for each stage and for each output."""
-        lines = [f"in: {self.input.counters}"]
-        lines += [f"{type(each).__name__}: {each.counters}" for each in self.stages]
-        lines += [
-            f"out, {', '.join(output.describe()) or 'closed'}: {output.counters}"
-            for output in self.outputs
-        ]
-        return lines
+    def status(self) -> RouteStatus:
+        """What there is to know about it now."""
+        return RouteStatus.of(self.input, self.stages, self.outputs)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""

@@ -54,8 +54,9 @@ class RelayService(Service):
         except OSError as error:
             raise StartError(error) from error
         self._isOpen = True
-        for line in self.relay.describe():
-            self._log.info("{line}", line=line)
+        for route in self.relay.status():
+            for line in route.describe():
+                self._log.info("{line}", line=line)
 
     def startService(self) -> None:
         """Begin to report; open the routes first if nobody did."""
@@ -77,8 +78,9 @@ class RelayService(Service):
 
     def report(self) -> None:
         """Print the counters to the log."""
-        for line in self.relay.report():
-            self._log.info("{line}", line=line)
+        for route in self.relay.status():
+            for line in route.report():
+                self._log.info("{line}", line=line)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if callable(self._earlierHandler):

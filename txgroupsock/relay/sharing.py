@@ -9,7 +9,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver
+from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.input import UDPInput
@@ -84,7 +85,7 @@ class _Shared:
             share.receiver.runReceived(run)
 
 
-@implementer(IRelayInput)
+@implementer(IRelayInput, IWarning)
 class InputShare:
     """
     What one route has of an input.
@@ -103,9 +104,9 @@ class InputShare:
         self._earlier = Counters()  # what this share counted before it was last closed
 
     @property
-    def input(self) -> UDPInput | None:
-        """The input itself while this share is open."""
-        return None if self._shared is None else self._shared.input
+    def buffer(self) -> BufferSize | None:
+        """The receive buffer that was asked for and granted; L{None} when it is closed."""
+        return None if self._shared is None else self._shared.input.buffer
 
     @property
     def counters(self) -> Counters:
@@ -128,6 +129,10 @@ class InputShare:
         self._earlier = self.counters
         self._shared = None
         return self._inputs.closed(self, shared)
+
+    def warnings(self) -> list[str]:
+        """See L{IWarning}."""
+        return [] if self._shared is None else self._shared.input.warnings()
 
     def describe(self) -> list[str]:
         """See L{IRelayInput}."""

@@ -1,0 +1,47 @@
+"""What stages have in common."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from txgroupsock.interfaces import IRelayStage, IRunReceiver
+from txgroupsock.primitives.run import Run
+from txgroupsock.relay.counters import Counters
+
+
+@implementer(IRelayStage)
+class Stage:
+    """
+    A stage that gives everything on.
+
+    A subclass replaces L{runReceived}, and there calls L{give} or L{drop} for all that it gets.
+
+    @ivar counters: see L{IRelayStage}.
+    """
+
+    _receiver: IRunReceiver
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+
+    def openStage(self, receiver: IRunReceiver) -> None:
+        """See L{IRelayStage}."""
+        self._receiver = receiver
+
+    def closeStage(self) -> Deferred[None]:
+        """See L{IRelayStage}."""
+        return succeed(None)
+
+    def runReceived(self, run: Run) -> None:
+        """Take a run."""
+        self.give(run)
+
+    def give(self, run: Run) -> None:
+        """Give a run on, and count it."""
+        self.counters.passed(len(run), len(run.data))
+        self._receiver.runReceived(run)
+
+    def drop(self, count: int, reason: str) -> None:
+        """Count datagrams that are not given on, under a word that says why."""
+        self.counters.dropped[reason] += count

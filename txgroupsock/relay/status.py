@@ -1,0 +1,131 @@
+"""What an operator is told about a route: counts, what is open, and what to do about trouble."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+
+from txgroupsock.interfaces import IWarning
+from txgroupsock.primitives import BufferSize
+from txgroupsock.relay.counters import Counters
+
+
+@frozen
+class EndStatus:
+    """
+    An input, a stage or an output at one moment.
+
+    @ivar name: its URL, or what it is.
+    @ivar counters: what has passed it, and what has not.
+    @ivar state: what is open, for people: a line for each membership or destination.
+    @ivar warnings: what is not as it should be, in words, with the remedy.
+    @ivar buffer: the kernel's buffer for it; L{None} if it has none.
+    """
+
+    name: str
+    counters: Counters
+    state: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    buffer: BufferSize | None = None
+
+    @classmethod
+    def of(cls, end: Any) -> EndStatus:
+        """@param end: provides IRelayInput, IRelayStage or IRelayOutput."""
+        model = getattr(end, "model", None)
+        return cls(
+            name=type(end).__name__ if model is None else str(model),
+            counters=end.counters.copy(),
+            state=tuple(end.describe()) if hasattr(end, "describe") else (),
+            warnings=tuple(end.warnings()) if IWarning.providedBy(end) else (),
+            buffer=getattr(end, "buffer", None),
+        )
+
+    def after(self, earlier: Counters) -> EndStatus:
+        """The same, with what was counted before it began added."""
+        return evolve(self, counters=self.counters.plus(earlier))
+
+    def __str__(self) -> str:
+        parts = [str(self.counters)]
+        if self.buffer is not None:
+            granted, requested = self.buffer.granted, self.buffer.requested
+            of = f" of {requested:,} wanted" if self.buffer.isClamped else ""
+            parts.append(f"buffer {granted:,} bytes{of}")
+        return "; ".join([*parts, *self.warnings])
+
+
+@frozen
+class RouteStatus:
+    """A route at one moment."""
+
+    input: EndStatus
+    stages: tuple[EndStatus, ...]
+    outputs: tuple[EndStatus, ...]
+
+    @classmethod
+    def of(cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any]) -> RouteStatus:
+        """The status of a route's parts."""
+        return cls(
+            EndStatus.of(incoming),
+            tuple(EndStatus.of(each) for each in stages),
+            tuple(EndStatus.of(each) for each in outputs),
+        )
+
+    @property
+    def ends(self) -> tuple[EndStatus, ...]:
+        """All its parts, in the order in which datagrams come to them."""
+        return (self.input, *self.stages, *self.outputs)
+
+    def after(self, earlier: RouteStatus) -> RouteStatus:
+        """The same, with what an earlier run of this route counted added."""
+
+        def added(now: Sequence[EndStatus], then: Sequence[EndStatus]) -> tuple[EndStatus, ...]:
+            return tuple(one.after(other.counters) for one, other in zip(now, then, strict=True))
+
+        return RouteStatus(
+            self.input.after(earlier.input.counters),
+            added(self.stages, earlier.stages),
+            added(self.outputs, earlier.outputs),
+        )
+
+    def describe(self) -> list[str]:
+        """A line for each join and each output."""
+        return [line for each in self.ends for line in each.state]
+
+    def report(self) -> list[str]:
+        """A line of counters for each part."""
+        where = ", ".join(self.input.state) or f"{self.input.name}, closed"
+        return [
+            f"in, {where}: {self.input}",
+            *(f"{each.name}: {each}" for each in self.stages),
+            *(
+                f"out, {', '.join(each.state) or f'{each.name}, closed'}: {each}"
+                for each in self.outputs
+            ),
+        ]
+
+    def toJSON(self) -> dict[str, Any]:
+        """What L{fromJSON} takes, made of what JSON knows."""
+        return asdict(self)
+
+    @classmethod
+    def fromJSON(cls, value: Mapping[str, Any]) -> RouteStatus:
+        """The status that L{toJSON} gave this."""
+        return cls(
+            _endOf(value["input"]),
+            tuple(_endOf(each) for each in value["stages"]),
+            tuple(_endOf(each) for each in value["outputs"]),
+        )
+
+
+def _endOf(value: Mapping[str, Any]) -> EndStatus:
+    counted, buffer = value["counters"], value["buffer"]
+    return EndStatus(
+        name=value["name"],
+        counters=Counters(counted["datagrams"], counted["bytes"], Counter(counted["dropped"])),
+        state=tuple(value["state"]),
+        warnings=tuple(value["warnings"]),
+        buffer=None if buffer is None else BufferSize(**buffer),
+    )
