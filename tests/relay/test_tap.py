@@ -303,7 +303,7 @@ def test_itRunsOnTheReactorAskedFor(tmp_path: Path, name: str) -> None:
         for count in (1, 2):
             relay()
             process.signal(signal.SIGUSR1)
-            process.waitFor(f"out, .*: {count} datagrams, {5 * count} bytes, 0 dropped; buffer .*\n")
+            process.waitFor(f"out, .*: {count} datagrams, {5 * count} bytes, 0 dropped; .*\n")
         process.signal(signal.SIGTERM)
         assert process.end() == -signal.SIGTERM
         assert process.text.count(": 2 datagrams, 10 bytes, 0 dropped; buffer ") == 4
@@ -349,10 +349,7 @@ def test_aDaemonRotatesItsLogAndPrintsItsCounters(tmp_path: Path) -> None:
         if _isAlive(pid):
             os.kill(pid, signal.SIGKILL)
             pytest.fail("the daemon did not end on SIGTERM")
-    assert (
-        log.read_text().count("\n")
-        and len(re.findall(r"in, .*: 0 datagrams", log.read_text())) == 2
-    )
+    assert len(re.findall(r"in, .*: 0 datagrams", log.read_text())) == 2
     assert not relay.pidFile.exists()
 
 
