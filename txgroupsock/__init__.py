@@ -34,6 +34,7 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
+from txgroupsock.relay.stage import Stage
 from txgroupsock.relay.url import URLError
 from txgroupsock.traffic import GroupsockStatistics, Traffic
 
@@ -66,6 +67,7 @@ __all__ = [
     "Run",
     "SessionDestination",
     "SourceFilter",
+    "Stage",
     "Traffic",
     "TransferError",
     "UDPPort",

@@ -53,14 +53,25 @@ class Route:
         return cls(inputs.share(model.input), outputs)
 
     @classmethod
-    def fromURLs(cls, reactor: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Route:
+    def fromURLs(
+        cls,
+        reactor: Any,
+        inputs: Sequence[str],
+        outputs: Sequence[str | IRelayOutput],
+        stages: Sequence[IRelayStage] = (),
+    ) -> Route:
         """
         The route that URLs describe, as on the command line; not open yet.
 
         @param inputs: one, or several that differ in their source only.
+        @param outputs: URLs, or outputs of one's own.
         @raise URLError: one of them is wrong, or two do not go together.
         """
-        return cls.of(reactor, RouteModel.of(inputs, outputs))
+        urls = [each for each in outputs if isinstance(each, str)]
+        route = cls.of(reactor, RouteModel.of(inputs, urls))
+        made = iter(route.outputs)
+        every = [next(made) if isinstance(each, str) else each for each in outputs]
+        return cls(route.input, every, stages)
 
     def openRoute(self) -> None:
         """
