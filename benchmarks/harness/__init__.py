@@ -1,0 +1,1 @@
+"""What benchmarks/relay.py is made of."""

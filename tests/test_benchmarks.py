@@ -1,0 +1,67 @@
+"""The benchmarks run, and what they measure is what was meant to happen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "benchmarks").glob("*.c"))
+
+
+@pytest.fixture
+def gcc() -> str:
+    """The compiler of the benchmark's tools."""
+    path = shutil.which("gcc")
+    if path is None:
+        pytest.skip("gcc is not installed")
+    return path
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in the repository's folder."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_toolsCompileWithoutWarnings(gcc: str, source: Path) -> None:
+    """The compiler has nothing to say about the tools in C."""
+    compiled = run(gcc, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(source))
+    assert compiled.returncode == 0, compiled.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.lan
+def test_relayBenchmarkComparesRelays(gcc: str, tmp_path: Path) -> None:
+    """One row gives a table with this relay and one in C, and both delivered every packet."""
+    report = tmp_path / "report.json"
+    table = tmp_path / "report.md"
+    benchmark = run(
+        *(sys.executable, "benchmarks/relay.py", "--rows", "2a", "--only", "this relay,C loop"),
+        *("--runs", "1", "--seconds", "0.3", "--rate", "1000"),
+        *("--json", str(report), "--markdown", str(table)),
+    )
+    assert benchmark.returncode == 0, benchmark.stdout
+    [row] = json.loads(report.read_text())["rows"]
+    contenders: dict[str, Any] = row["contenders"]
+    assert contenders.keys() == {"this relay", "C loop"}
+    for name, contender in contenders.items():
+        [figures] = contender["runs"]
+        assert figures["received"] == figures["expected"] > 0, f"{name}: {figures}"
+        assert figures["complete"], f"{name}: {figures}"
+        assert f"| {name} | " in table.read_text(encoding="utf-8")
