@@ -25,8 +25,10 @@ from txgroupsock.primitives.constants import (
 )
 from txgroupsock.primitives.destination import Destination
 from txgroupsock.primitives.environment import Environment
-from txgroupsock.primitives.errors import TransferError, sendAdvice
+from txgroupsock.primitives.errors import SocketOptionError, TransferError, sendAdvice
+from txgroupsock.primitives.networkinterface import interfaceName
 from txgroupsock.primitives.options import (
+    bindToDevice,
     setMulticastInterface,
     setMulticastTTL,
     settingOption,
@@ -182,17 +184,19 @@ class Flow:
             self._setSegment(0)
             self._sendInPieces(part, size)
             return
-        echoes = 0
-        while number in _ECHOES and echoes < _MOST_ECHOES:
-            echoes += 1
+        echoes: list[int] = []
+        while number in _ECHOES and len(echoes) < _MOST_ECHOES:
+            echoes.append(number)
             try:
                 self._send(part)
             except OSError as error:
                 number = error.errno
             else:
-                statistics.reported[number] += echoes
+                statistics.reported.update(echoes)
                 self._sent(len(part), size)
                 return
+        # What the last try failed with is why; if it was the same before, that was no echo.
+        statistics.reported.update(each for each in echoes if each != number)
         count = -(-len(part) // size) if len(part) > size else 1
         self.destination.dropped(count, number)
 
@@ -262,11 +266,27 @@ class Flow:
             if there.interface and not isGroup:
                 option = required(IP_UNICAST_IF if v4 else IPV6_UNICAST_IF, "IP_UNICAST_IF")
                 sock.setsockopt(level, option, struct.pack("!I", there.interface))
+        if there.interface and not isGroup and not v4:
+            _keepTo(sock, there.interface)
         if isGroup and there.ttl is not None:
             setMulticastTTL(sock, there.ttl)
         if isGroup and there.interface:
             setMulticastInterface(sock, there.interface)
         self.buffer = increaseSendBufferTo(sock, SEND_BUFFER, force=True)
+
+
+def _keepTo(sock: socket.socket, interface: int) -> None:
+    """
+    Have IPv6 leave by one interface, whatever the routes say.
+
+    IPV6_UNICAST_IF is only a wish once the source address is settled: then Linux prefers a route
+    with a longer prefix that leads elsewhere.
+    """
+    try:
+        bindToDevice(sock, interfaceName(interface))
+    except SocketOptionError as error:
+        if error.errno != errno.EPERM:  # Linux before 5.7, not as root: the wish has to do
+            raise
 
 
 def _sendWhenClosed(data: memoryview) -> int:
