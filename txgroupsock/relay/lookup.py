@@ -19,7 +19,6 @@ from zope.interface import implementer
 from txgroupsock.primitives import IPAddress, parseAddress
 
 
-@implementer(IResolutionReceiver)
 class HostLookup:
     """
     Tells which address a host name stands for, when that is known and whenever it changes.
@@ -55,57 +54,53 @@ class HostLookup:
         self._host = host
         self._family = family
         self._changed = changed
-        self._found: list[IPAddress] = []
         self._retry = self.firstRetry
-        self._isRunning = False
         self._saidMissing = False
+        self._question: _Question | None = None
         self._next: IDelayedCall | None = None
 
     def start(self) -> None:
         """Look it up now, and from then on."""
-        self._isRunning = True
         self._ask()
 
     def stop(self) -> None:
         """Ask no more; an answer under way is not told."""
-        self._isRunning = False
+        self._question = None
         if self._next is not None and self._next.active():
             self._next.cancel()
 
     def _ask(self) -> None:
-        self._found = []
+        self._question = question = _Question(self._answered)
+        # For a resolver that never comes back, as Twisted's does not when it is out of files.
+        self._next = self._reactor.callLater(self.interval, self._answered, question)
         try:
-            self._reactor.nameResolver.resolveHostName(
-                self, self._host, transportSemantics="UDP", addressTypes=self._addressTypes()
-            )
-        except UnicodeError:  # a label is empty, or too long
-            self.resolutionComplete()
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """See L{IResolutionReceiver}."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """See L{IResolutionReceiver}."""
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            self._found.append(parseAddress(address.host))
-
-    def resolutionComplete(self) -> None:
-        """See L{IResolutionReceiver}."""
-        if not self._isRunning:
+            self._host.encode("idna")  # a label that is empty or too long is no better for it
+        except UnicodeError:
+            self._answered(question)
             return
-        if self._found:
+        self._reactor.nameResolver.resolveHostName(
+            question, self._host, transportSemantics="UDP", addressTypes=self._addressTypes()
+        )
+
+    def _answered(self, question: _Question) -> None:
+        """A question has its answer, or gets none; that is no news if another has been asked."""
+        if question is not self._question:
+            return
+        self.stop()
+        found = question.found
+        if found:
             self._retry = self.firstRetry
             delay = self.interval
         else:
             delay = self._retry
             self._retry = min(2 * self._retry, self.interval)
         self._next = self._reactor.callLater(delay, self._ask)
-        if not self._found:
+        if not found:
             self._missing()
             return
         self._saidMissing = False
-        if self.address not in self._found:
-            before, self.address = self.address, self._found[0]
+        if self.address not in found:
+            before, self.address = self.address, found[0]
             self._log.info(
                 "{host} is {address}{before}",
                 host=self._host,
@@ -131,3 +126,24 @@ class HostLookup:
         if self._family is None:
             return None
         return [IPv4Address if self._family == socket.AF_INET else IPv6Address]
+
+
+@implementer(IResolutionReceiver)
+class _Question:
+    """What the resolver was asked, and what it has answered so far."""
+
+    def __init__(self, answered: Callable[[_Question], None]) -> None:
+        self.found: list[IPAddress] = []
+        self._answered = answered
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """See L{IResolutionReceiver}."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """See L{IResolutionReceiver}."""
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            self.found.append(parseAddress(address.host))
+
+    def resolutionComplete(self) -> None:
+        """See L{IResolutionReceiver}."""
+        self._answered(self)
