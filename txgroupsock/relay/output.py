@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.interfaces import IRelayOutput, IWarning
 from txgroupsock.primitives import (
     AddressError,
     BufferSize,
@@ -37,11 +37,14 @@ from txgroupsock.relay.ratelimit import RateLimit
 _GO_ON: Final = frozenset(
     {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.ECONNREFUSED}
 )
-# What a route that is not there, or not there yet, gives when a flow is opened.
-_NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EACCES})
+# What a flow gives when it is opened and there is no route, or no route yet; or, for IPv6, no
+# address of this host's that it could come from.
+_NO_WAY: Final = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EACCES, errno.EADDRNOTAVAIL}
+)
 
 
-@implementer(IRelayOutput)
+@implementer(IRelayOutput, IWarning)
 class UDPOutput:
     """
     Sends to one address, unicast or multicast, on a socket of its own (L{Flow
@@ -73,10 +76,12 @@ class UDPOutput:
         self.model = model
         self.statistics = DestinationStatistics()
         self._reactor = reactor
+        self._address: IPAddress | None = None
         self._flow: Flow | None = None
         self._lookup: HostLookup | None = None
         self._limit = None if model.rate is None else RateLimit(model.rate)
-        self._droppedHere: Counter[str] = Counter()
+        self._counters = Counters()
+        self._refused: Counter[str] = Counter()
         self._isOpen = False
         self._droppedSeen = 0
         self._errorsSeen: Counter[int] = Counter()
@@ -85,6 +90,7 @@ class UDPOutput:
         self._resume: IDelayedCall | None = None
         self._droppedSaid = 0
         self._saidAt = float("-inf")
+        self._isSaid = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model}>"
@@ -92,11 +98,13 @@ class UDPOutput:
     @property
     def counters(self) -> Counters:
         """See L{IRelayOutput}."""
-        statistics = self.statistics
-        dropped = self._droppedHere.copy()
+        counters, statistics = self._counters, self.statistics
+        counters.datagrams, counters.bytes = statistics.datagramsSent, statistics.bytesSent
+        dropped = self._refused.copy()
         for number, count in statistics.errors.items():
             dropped[errnoName(number)] += count
-        return Counters(statistics.datagramsSent, statistics.bytesSent, dropped)
+        counters.dropped |= dropped  # in place: a route adds what it finds failing
+        return counters
 
     @property
     def buffer(self) -> BufferSize | None:
@@ -115,13 +123,19 @@ class UDPOutput:
         model = self.model
         interfaceIndex(model.interface)  # it has to be there, whatever the host name says
         try:
-            address = parseAddress(model.host)
+            self._address = parseAddress(model.host)
         except AddressError:
             family = None if model.source is None else familyOf(model.source)
             self._lookup = HostLookup(self._reactor, model.host, family, self._useAddress)
             self._lookup.start()
         else:
-            self._sendTo(address)
+            try:
+                self._openFlow(self._address)
+            except OSError as error:
+                if not _mayPass(error):
+                    self._address = self._flow = None
+                    raise
+                self._waitAfter(error)
         self._isOpen = True
 
     def closeOutput(self) -> Deferred[None]:
@@ -130,10 +144,10 @@ class UDPOutput:
         if self._lookup is not None:
             self._lookup.stop()
             self._lookup = None
-        self._goOn()
+        self._stopWaiting()
         if self._flow is not None:
             self._flow.close()
-            self._flow = None
+        self._address = self._flow = None
         return succeed(None)
 
     def describe(self) -> list[str]:
@@ -141,7 +155,8 @@ class UDPOutput:
         if not self._isOpen:
             return []
         if self._flow is None:
-            return [f"sending to {self.model.host} port {self.model.port}, not looked up yet"]
+            state = "not looked up yet" if self._address is None else "not possible yet"
+            return [f"sending to {self.model.host} port {self.model.port}, {state}"]
         there = self._flow.destination
         where = f"{there.target[0]} port {there.port}"
         if there.interface:
@@ -151,6 +166,19 @@ class UDPOutput:
         if there.ttl is not None:
             where += f" with TTL {there.ttl}"
         return [f"sending to {where}"]
+
+    def warnings(self) -> list[str]:
+        """See L{IWarning}."""
+        statistics, said = self.statistics, []
+        if statistics.segmentationRefused is not None:
+            name = errnoName(statistics.segmentationRefused)
+            said.append(f"datagrams go one by one: the way there cannot cut them up ({name})")
+        if statistics.reported:
+            back = sorted((errnoName(each), count) for each, count in statistics.reported.items())
+            said.append("came back: " + ", ".join(f"{name} {count:,}" for name, count in back))
+        if self.buffer is not None and self.buffer.advice:
+            said.append(f"the send buffer is small: {self.buffer.advice}")
+        return said
 
     def runReceived(self, run: Run) -> None:
         """Send every datagram of a run."""
@@ -162,13 +190,13 @@ class UDPOutput:
         if self._limit is not None:
             allowed = self._limit.allowed(run)
             if allowed < len(run):
-                self._droppedHere["rate"] += len(run) - allowed
+                self._refused["rate"] += len(run) - allowed
                 if not allowed:
                     return
                 data = data[: allowed * run.segmentSize]
         flow.sendRun(data, run.segmentSize)
         if self.statistics.datagramsDropped != self._droppedSeen:
-            self._failed()
+            self._failed(flow.destination)
         elif self._failedWith is not None:
             self._recovered()
 
@@ -177,76 +205,83 @@ class UDPOutput:
     def _refuse(self, count: int) -> None:
         """Drop what comes while there is nowhere to send to."""
         if not self._isOpen:
-            self._droppedHere["closed"] += count
-        elif self._flow is None:
-            self._droppedHere["lookup"] += count
+            reason = "closed"
+        elif self._address is None:
+            reason = "lookup"
         else:
-            self._droppedHere[errnoName(self._failedWith)] += count
+            reason = errnoName(self._failedWith)
+        self._refused[reason] += count
 
-    def _failed(self) -> None:
+    def _failed(self, there: Destination) -> None:
         """Something of a run was dropped: say so now and then, and wait if that may help."""
         errors = self.statistics.errors
         self._droppedSeen = self.statistics.datagramsDropped
         number = next(iter(errors - self._errorsSeen))
         self._errorsSeen = errors.copy()
-        self._say(number)
-        if number not in _GO_ON:
-            self._waitAfter(number)
+        error = TransferError(number, f"send to {describe(there.target)}", sendAdvice(number))
+        if number in _GO_ON:
+            self._say(error)
+        else:
+            self._waitAfter(error)
 
-    def _waitAfter(self, number: int | None) -> None:
-        self._failedWith = number
+    def _waitAfter(self, error: OSError) -> None:
+        self._say(error)
+        self._failedWith = error.errno
         self._pause = min(max(2 * self._pause, self.firstPause), self.longestPause)
         self._resume = self._reactor.callLater(self._pause, self._tryAgain)
 
-    def _tryAgain(self) -> None:
-        """Have the next run sent from a new socket, with source and route chosen anew."""
-        self._resume = None
-        if self._flow is None:
-            return
-        try:
-            self._sendTo(self._flow.destination.address)
-        except OSError as error:
-            self._waitAfter(error.errno)
-
-    def _recovered(self) -> None:
-        dropped = self.counters.dropped.total()
-        self._log.info(
-            "{output}: sending again ({count:,} dropped since the last such line)",
-            output=self.model,
-            count=dropped - self._droppedSaid,
-        )
-        self._droppedSaid = dropped
-        self._saidAt = float("-inf")
-        self._goOn()
-
-    def _goOn(self) -> None:
+    def _stopWaiting(self) -> None:
         self._failedWith = None
         self._pause = 0.0
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
 
-    def _say(self, number: int | None) -> None:
-        now = self._reactor.seconds()
-        if self._flow is None or now - self._saidAt < self.quiet:
+    def _tryAgain(self) -> None:
+        """Have the next run sent from a new socket, with source and route chosen anew."""
+        self._resume = None
+        if self._address is None:
             return
-        dropped = self.counters.dropped.total()
-        there = describe(self._flow.destination.target)
+        try:
+            self._openFlow(self._address)
+        except OSError as error:
+            self._waitAfter(error)
+
+    def _recovered(self) -> None:
+        self._stopWaiting()
+        # A line for each that told of a failure, so that coming and going fills no log.
+        if self._isSaid:
+            self._isSaid = False
+            self._log.info(
+                "{output}: sending again ({count:,} dropped since the last such line)",
+                output=self.model,
+                count=self._takeDropped(),
+            )
+
+    def _say(self, error: OSError) -> None:
+        now = self._reactor.seconds()
+        if now - self._saidAt < self.quiet:
+            return
+        self._saidAt = now
+        self._isSaid = True
         self._log.warn(
             "{output}: {error} ({count:,} dropped since the last such line)",
             output=self.model,
-            error=TransferError(number, f"send to {there}", sendAdvice(number)),
-            count=dropped - self._droppedSaid,
+            error=error,
+            count=self._takeDropped(),
         )
-        self._saidAt, self._droppedSaid = now, dropped
+
+    def _takeDropped(self) -> int:
+        before, self._droppedSaid = self._droppedSaid, self.counters.dropped.total()
+        return self._droppedSaid - before
 
     # Where it goes
 
-    def _sendTo(self, address: IPAddress) -> None:
+    def _openFlow(self, address: IPAddress) -> None:
         """
-        Send to an address from now on, or as soon as a route leads there.
+        Send to an address from now on, from a new socket.
 
-        @raise OSError: no socket can be had for it; then nothing is sent.
+        @raise OSError: there can be none, or no route leads there; then nothing is sent.
         """
         model = self.model
         index = interfaceIndex(model.interface)
@@ -259,24 +294,22 @@ class UDPOutput:
             source=model.source,
         )
         there.statistics = self.statistics
-        before = self._flow
-        flow = Flow(there, 0 if before is None else before.port)
-        if before is not None:
-            before.close()
-        self._flow = flow
-        try:
-            flow.open()
-        except TransferError as error:
-            if error.errno not in _NO_WAY:
-                raise
-            self._say(error.errno)
-            self._waitAfter(error.errno)
+        port = 0
+        if self._flow is not None:
+            port = self._flow.port
+            self._flow.close()
+        self._flow = Flow(there, port)
+        self._flow.open()
 
     def _useAddress(self, address: IPAddress) -> None:
         """Send to what the host name stands for now."""
-        self._goOn()
-        try:
-            self._sendTo(address)
-        except OSError as error:
-            self._log.warn("{output}: {error}", output=self.model, error=error)
-            self._waitAfter(error.errno)
+        self._address = address
+        if self._resume is not None:
+            self._resume.cancel()
+        self._pause = 0.0
+        self._tryAgain()
+
+
+def _mayPass(error: OSError) -> bool:
+    """Whether a flow could not be opened for want of a route only, or of an address of ours."""
+    return isinstance(error, TransferError) and error.errno in _NO_WAY

@@ -1,0 +1,178 @@
+"""Outputs whose destination is a host name, with a resolver that answers when the test says so."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from tests.relay.resolver import ResolvingClock
+from tests.relay.support import SECONDS, Listener, loggedLines
+from tests.relay.test_output import runOf
+from txgroupsock.relay.lookup import HostLookup
+from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.output import UDPOutput
+from txgroupsock.testing.namespaces import Namespace
+
+NAME = "stream.example"
+
+
+@contextmanager
+def opened(text: str, clock: ResolvingClock) -> Iterator[UDPOutput]:
+    """An open output, closed in the end; nothing of it is left to the clock."""
+    output = UDPOutput(clock, OutputModel.parse(text))
+    output.openOutput()
+    try:
+        yield output
+    finally:
+        output.closeOutput()
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.fixture
+def clock() -> ResolvingClock:
+    """Time, and the resolver."""
+    return ResolvingClock()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aHostNameIsLookedUp(reactor: Any, clock: ResolvingClock) -> None:
+    """What comes before the answer is dropped as "lookup"; after it everything is sent there."""
+    with (
+        Listener(reactor, "127.0.0.1") as listener,
+        opened(f"udp://{NAME}:{listener.port}", clock) as output,
+    ):
+        where = f"sending to {NAME} port {listener.port}"
+        assert output.describe() == [f"{where}, not looked up yet"]
+        assert (output.localAddress, output.buffer) == (None, None)
+        output.runReceived(runOf(b"aa", b"b"))
+        clock.questions[0].answer("127.0.0.1")
+        assert output.describe() == [f"sending to 127.0.0.1 port {listener.port}"]
+        output.runReceived(runOf(b"hello"))
+        assert await listener.payloads(1) == [b"hello"]
+        assert str(output.counters) == "1 datagrams, 5 bytes, 2 dropped (lookup 2)"
+
+
+@pytest_twisted.ensureDeferred
+async def test_aChangedAddressIsFollowed(reactor: Any, clock: ResolvingClock) -> None:
+    """When the name's address changes the stream goes there, counters and sender's port kept."""
+    clock.known[NAME] = ["127.0.0.1"]
+    with (
+        Listener(reactor, "127.0.0.1") as one,
+        Listener(reactor, "127.0.0.2", one.port) as two,
+        opened(f"udp://{NAME}:{one.port}", clock) as output,
+    ):
+        output.runReceived(runOf(b"one"))
+        clock.known[NAME] = ["127.0.0.2"]
+        clock.advance(HostLookup.interval)
+        output.runReceived(runOf(b"two"))
+        (first,), (second,) = await one.take(1), await two.take(1)
+        assert (first.data, second.data) == (b"one", b"two")
+        assert first.sender == second.sender
+        assert output.counters.datagrams == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_theFamilyMayChange(reactor: Any, clock: ResolvingClock) -> None:
+    """A name may stand for an IPv6 address now and for an IPv4 one later."""
+    clock.known[NAME] = ["::1"]
+    with (
+        Listener(reactor, "::1") as one,
+        Listener(reactor, "127.0.0.1", one.port) as two,
+        opened(f"udp://{NAME}:{one.port}", clock) as output,
+    ):
+        output.runReceived(runOf(b"six"))
+        clock.known[NAME] = ["127.0.0.1"]
+        clock.advance(HostLookup.interval)
+        output.runReceived(runOf(b"four"))
+        assert await one.payloads(1) == [b"six"]
+        assert await two.payloads(1) == [b"four"]
+
+
+@pytest.mark.parametrize(
+    ("source", "family"), [("127.0.0.1", socket.AF_INET), ("[::1]", socket.AF_INET6)]
+)
+def test_aSourceAddressChoosesTheFamily(
+    clock: ResolvingClock, source: str, family: socket.AddressFamily
+) -> None:
+    """Where the source is given only addresses of its family are asked for."""
+    with opened(f"udp://{source}@{NAME}:9", clock):
+        (question,) = clock.questions
+        assert question.types is not None
+        assert [each.__name__ for each in question.types] == [
+            "IPv4Address" if family == socket.AF_INET else "IPv6Address"
+        ]
+
+
+def test_aNameThatIsNotFoundIsNoError(clock: ResolvingClock) -> None:
+    """The output opens, warns, drops as "lookup", and goes on asking until it is closed."""
+    clock.known[NAME] = []
+    with loggedLines() as lines, opened(f"udp://{NAME}:9", clock) as output:
+        assert lines[0].startswith(f"cannot find the address of {NAME}: check the name")
+        for _ in range(3):
+            output.runReceived(runOf(b"x"))
+            clock.advance(1)
+        assert output.counters.dropped == {"lookup": 3}
+        assert len(clock.questions) == 3
+        assert len(lines) == 1
+    assert output.describe() == []
+    output.runReceived(runOf(b"x"))
+    assert output.counters.dropped == {"lookup": 3, "closed": 1}
+
+
+def test_anAnswerAfterClosingOpensNothing(clock: ResolvingClock) -> None:
+    """An output that was closed while its name was looked up has no socket afterwards."""
+    with opened(f"udp://{NAME}:9", clock) as output:
+        pass
+    clock.questions[0].answer("127.0.0.1")
+    assert output.localAddress is None
+
+
+@pytest.mark.lan
+def test_anAddressThatCannotBeUsedYetIsTriedAgain(clock: ResolvingClock, namespaces: None) -> None:
+    """If the interface is gone when the answer comes, the stream goes on when it is back."""
+    namespace = Namespace()
+    link = ("ip", "link", "add", "one", "type", "veth", "peer", "name", "far")
+    with ExitStack() as closing:
+        closing.callback(namespace.close)
+        namespace.run(*link)
+        closing.enter_context(namespace)
+        output = closing.enter_context(opened(f"udp://{NAME}:9?interface=one", clock))
+        namespace.run("ip", "link", "del", "one")
+        clock.questions[0].answer("239.1.1.1")
+        output.runReceived(runOf(b"x"))
+        assert output.counters.dropped == {"ENODEV": 1}
+        assert output.describe() == [f"sending to {NAME} port 9, not possible yet"]
+        namespace.run(*link)
+        namespace.run("ip", "addr", "add", "10.0.0.1/24", "dev", "one")
+        namespace.run("ip", "link", "set", "one", "up")
+        clock.advance(UDPOutput.longestPause)
+        output.runReceived(runOf(b"x"))
+        assert output.describe() == ["sending to 239.1.1.1 port 9 by one"]
+        assert str(output.counters) == "1 datagrams, 1 bytes, 1 dropped (ENODEV 1)"
+
+
+@pytest_twisted.ensureDeferred
+async def test_theRealResolverIsUsed(reactor: Any) -> None:
+    """On the real reactor localhost is found, and the stream arrives there."""
+    found: Deferred[None] = Deferred()
+
+    def look(line: str) -> None:
+        if line.startswith("localhost is "):
+            reactor.callLater(0, found.callback, None)  # once the line has been acted upon
+
+    with loggedLines(look), Listener(reactor, "127.0.0.1") as listener:
+        model = OutputModel.parse(f"udp://127.0.0.1@localhost:{listener.port}")
+        output = UDPOutput(reactor, model)
+        output.openOutput()
+        try:
+            await found.addTimeout(SECONDS, reactor)
+            output.runReceived(runOf(b"hello"))
+            assert await listener.payloads(1) == [b"hello"]
+        finally:
+            output.closeOutput()
