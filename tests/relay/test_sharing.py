@@ -223,3 +223,15 @@ async def test_aReceiverThatFailsHarmsNoOther(reactor: Any, opened: Opened) -> N
     assert str(sound.counters) == "3 datagrams, 3 bytes, 0 dropped"
     await failing.closeInput()
     assert failing.counters.dropped == {"error": 3}
+
+
+@pytest_twisted.ensureDeferred
+async def test_anInputCanBeOpenedAgain(reactor: Any, opened: Opened) -> None:
+    """Once the last share is closed the next one opens the input anew, and hears what comes."""
+    port = freePort()
+    for number in range(3):
+        share, collector = opened.open(f"udp://127.0.0.1:{port}")
+        send(b"%d" % number, "127.0.0.1", port)
+        assert await collector.take(reactor, 1) == [b"%d" % number]
+        await share.closeInput()
+        assert opened.inputs._inputs == {}
