@@ -17,7 +17,6 @@ from tests.relay.support import (
     LOOPBACK,
     Collector,
     freePort,
-    loggedLines,
     send,
     url,
 )
@@ -25,18 +24,10 @@ from txgroupsock.interfaces import IRelayInput
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import GroupsockError
-from txgroupsock.primitives.run import Run
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 
 Share = Callable[..., InputShare]
-
-
-class Failing(Collector):
-    """Takes nothing."""
-
-    def runReceived(self, run: Run) -> None:
-        raise RuntimeError("it fails")
 
 
 @pytest.fixture
@@ -205,24 +196,6 @@ async def test_anUnknownInterfaceLeavesNothing(opened: Opened) -> None:
     with pytest.raises(GroupsockError):
         opened.open("udp://239.1.1.1:5000?interface=nope0")
     assert opened.inputs._inputs == {}
-
-
-@pytest_twisted.ensureDeferred
-async def test_aReceiverThatFailsHarmsNoOther(reactor: Any, opened: Opened) -> None:
-    """What one route fails to take reaches the others; it is counted there, and logged once."""
-    port = freePort()
-    text = f"udp://127.0.0.1:{port}"
-    failing, _ = opened.open(text, Failing())
-    sound, collector = opened.open(text)
-    with loggedLines() as lines:
-        for number in range(3):
-            send(b"%d" % number, "127.0.0.1", port)
-        assert await collector.take(reactor, 3) == [b"0", b"1", b"2"]
-    assert [line for line in lines if "cannot be passed on" in line] == lines[:1]
-    assert str(failing.counters) == "0 datagrams, 0 bytes, 3 dropped (error 3)"
-    assert str(sound.counters) == "3 datagrams, 3 bytes, 0 dropped"
-    await failing.closeInput()
-    assert failing.counters.dropped == {"error": 3}
 
 
 @pytest_twisted.ensureDeferred

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from tests.relay.support import SECONDS, Collector, Listener, freePort, loggedLines, send
+from tests.relay.support import Collector, Listener, freePort, loggedLines, send
 from txgroupsock import Route, Run, Stage
 from txgroupsock.interfaces import IRelayOutput, IRelayStage
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.sharing import SharedInputs
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "relay.md"
 RTP = bytes([0x80]) + bytes(11)
@@ -80,23 +79,27 @@ def test_whatAStageDropsIsCounted(reactor: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aStageThatRaisesDoesNotStopTheInput(reactor: Any) -> None:
-    """What a stage raises is logged; the input goes on."""
+async def test_aStageThatRaisesStopsNothingElse(reactor: Any) -> None:
+    """What a stage raises is logged once and counted there; stages before it, and other routes
+    of the same input, go on.
+    """
     port = freePort()
-    route, _ = routeThrough(reactor, port, Failing())
-    route.openRoute()
-    for count in (1, 2):
-        failed: Deferred[None] = Deferred()
-        with loggedLines(partial(_fireOnFailure, failed)):
+    incoming = InputModel.parse(f"udp://127.0.0.1:{port}")
+    inputs = SharedInputs(reactor)
+    before, failing, collector = Stage(), Failing(), Collector()
+    broken = Route(inputs.share(incoming), [], [before, failing])
+    sound = Route(inputs.share(incoming), [collector])
+    broken.openRoute()
+    sound.openRoute()
+    with loggedLines() as lines:
+        for count in (1, 2):
             send(b"hello", "127.0.0.1", port)
-            await failed.addTimeout(SECONDS, reactor)
-        assert route.input.counters.datagrams == count
-    await route.closeRoute()
-
-
-def _fireOnFailure(deferred: Deferred[None], line: str) -> None:
-    if "failed on" in line and not deferred.called:
-        deferred.callback(None)
+            await collector.take(reactor, count)
+    assert [each for each in lines if "failed" in each] == lines[:1]
+    assert before.counters.datagrams == 2
+    assert failing.counters.dropped == {"error": 2}
+    await broken.closeRoute()
+    await sound.closeRoute()
 
 
 @pytest_twisted.ensureDeferred

@@ -86,7 +86,9 @@ class Destination:
         @param port: 1 to 65535.
         @param ttl: 1 to 255.
         @param dscp: 0 to 63 (RFC 2474).
-        @param interface: what it leaves by: name, index or address.
+        @param interface: what it leaves by: name, index or address.  For IPv6 with a source
+            as well, Linux takes a more specific route by another interface all the same;
+            a L{Flow} does not.
         @raise AddressError: an address is none, or the two are of different families.
         @raise SocketOptionError: a number is out of range.
         @raise UnknownInterface: there is no such interface.

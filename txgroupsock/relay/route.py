@@ -18,6 +18,8 @@ from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.status import RouteStatus
 
+_log = Logger()
+
 
 @implementer(IRunReceiver)
 class Route:
@@ -28,8 +30,6 @@ class Route:
     @ivar outputs: each provides L{IRelayOutput}.
     @ivar stages: each provides L{IRelayStage}; runs pass them in this order.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Route:
 
         @raise OSError: one of them could not be opened; then none stays open.
         """
-        receivers: list[IRunReceiver] = [*self.stages, self]
+        receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
             self.input.openInput(receivers[0])
             opened.callback(self.input.closeInput)
@@ -111,6 +111,26 @@ class Route:
             try:
                 output.runReceived(run)
             except Exception:  # noqa: BLE001 - whatever it is, the others get their datagrams
-                if not output.counters.dropped["error"]:
-                    self._log.failure("{output} failed; later failures are counted", output=output)
-                output.counters.dropped["error"] += len(run)
+                _failed(output, run)
+
+
+@implementer(IRunReceiver)
+class _Guarded:
+    """A stage whose failures do not reach what gives it runs, so that each counts its own."""
+
+    def __init__(self, stage: IRelayStage) -> None:
+        self._stage = stage
+
+    def runReceived(self, run: Run) -> None:
+        try:
+            self._stage.runReceived(run)
+        except Exception:  # noqa: BLE001 - as above
+            _failed(self._stage, run)
+
+
+def _failed(part: IRelayStage | IRelayOutput, run: Run) -> None:
+    """Count a run that a stage or an output failed on; say so the first time."""
+    dropped = part.counters.dropped
+    if not dropped["error"]:
+        _log.failure("{part} failed; later failures are counted", part=part)
+    dropped["error"] += len(run)

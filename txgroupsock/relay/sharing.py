@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
@@ -83,7 +82,7 @@ class _Shared:
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}."""
         for share in self.shares:
-            share.take(run)
+            share.receiver.runReceived(run)
 
 
 @implementer(IRelayInput, IWarning)
@@ -95,8 +94,6 @@ class InputShare:
     @ivar receiver: what is given its runs.
     """
 
-    _log = Logger()
-
     receiver: IRunReceiver
 
     def __init__(self, inputs: SharedInputs, model: InputModel) -> None:
@@ -105,7 +102,6 @@ class InputShare:
         self._shared: _Shared | None = None
         self._before = Counters()  # what the input had counted when this share was opened
         self._earlier = Counters()  # what this share counted before it was last closed
-        self._lost = Counters()  # what a failing receiver did not take, to be added
 
     @property
     def buffer(self) -> BufferSize | None:
@@ -115,10 +111,9 @@ class InputShare:
     @property
     def counters(self) -> Counters:
         """See L{IRelayInput}: what has arrived while this share was open."""
-        counted = self._earlier.plus(self._lost)
         if self._shared is None:
-            return counted
-        return counted.plus(self._shared.input.counters.since(self._before))
+            return self._earlier
+        return self._earlier.plus(self._shared.input.counters.since(self._before))
 
     def openInput(self, receiver: IRunReceiver) -> None:
         """See L{IRelayInput}."""
@@ -131,19 +126,9 @@ class InputShare:
         shared = self._shared
         if shared is None:
             return succeed(None)
-        self._earlier, self._lost = self.counters, Counters()
+        self._earlier = self.counters
         self._shared = None
         return self._inputs.closed(self, shared)
-
-    def take(self, run: Run) -> None:
-        """Give a run to the receiver; what fails there does not reach the other shares."""
-        try:
-            self.receiver.runReceived(run)
-        except Exception:  # noqa: BLE001 - whatever it is, the others get their datagrams
-            if not self.counters.dropped["error"]:
-                self._log.failure("{input} cannot be passed on", input=self.model)
-            self._lost.passed(-len(run), -len(run.data))
-            self._lost.dropped["error"] += len(run)
 
     def warnings(self) -> list[str]:
         """See L{IWarning}."""
