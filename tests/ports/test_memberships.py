@@ -163,3 +163,13 @@ async def test_pausingPausesEverySocket(
     getattr(port, calls[1])()
     readers = [each for each in reactor.getReaders() if isinstance(each, UDPPort)]
     assert len(readers) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_latencyOfAll(multicastLoopback: Namespace, listen: Listen) -> None:
+    """The latency of a port that is spread is that of all its sockets."""
+    port = listen(Listener(), "lo", spread=True)
+    for number in range(30):
+        await port.joinGroup(f"239.1.0.{number}")
+    port.latency = 0.25
+    assert [each.latency for each in port._helpers] == [0.25]

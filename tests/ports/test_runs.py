@@ -1,4 +1,4 @@
-"""Runs in and out, arrivals in detail, prepared destinations, back-pressure and pacing."""
+"""Runs in and out, arrivals in detail, prepared destinations and back-pressure."""
 
 from __future__ import annotations
 
@@ -175,38 +175,6 @@ class TestReceiving:
         datagram, arrival = await protocol.arrivals.get()
         assert (datagram, arrival.length) == (b"y" * 50, 80)
         assert port.statistics.datagramsTruncated == 1
-
-    @pytest_twisted.ensureDeferred
-    async def test_paced(self, reactor: Any, listen: Listen, openSocket: OpenSocket) -> None:
-        """Under load datagrams gather for the latency that was asked for, and all arrive."""
-        protocols = {0.0: Runs(), 0.05: Runs()}
-        ports = [listen(each, latency=latency) for latency, each in protocols.items()]
-        sender = openSocket()
-        for number in range(20):
-            for port in ports:
-                sender.sendto(b"%2d" % number, addressOf(port))
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.002, turn.callback, None)
-            await turn
-        for each in protocols.values():
-            await each.has(20)
-            assert each.datagrams == [b"%2d" % number for number in range(20)]
-        # Read one by one, or a few times; a busy machine may well have gathered some by itself.
-        assert len(protocols[0.05].arrivals) < len(protocols[0.0].arrivals)
-
-    @pytest_twisted.ensureDeferred
-    async def test_pausedWhilePaced(self, listen: Listen, openSocket: OpenSocket) -> None:
-        """A port that is paused while it waits for more to gather stays paused."""
-        protocol = Runs()
-        port = listen(protocol, latency=0.02)
-        sender = openSocket()
-        for payload in (b"1", b"2"):
-            sender.sendto(payload, addressOf(port))
-            await protocol.has(int(payload))
-        port.pauseProducing()
-        sender.sendto(b"3", addressOf(port))
-        port.resumeProducing()
-        await protocol.has(3)
 
 
 class TestSending:

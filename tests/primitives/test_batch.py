@@ -96,9 +96,11 @@ def everything(
     receiving: Batch | Single, sock: socket.socket
 ) -> list[tuple[bytes, tuple[str, int]]]:
     """All that waits in a socket."""
-    found = []
+    found: list[tuple[bytes, tuple[str, int]]] = []
     try:
         while True:
+            if len(found) % 3 == 2:  # both ways in turn
+                found += split([receiving.receiveOne(sock)])
             found += split(receiving.receive(sock))
     except BlockingIOError:
         return found
@@ -138,6 +140,8 @@ def test_nothingThereRaises(receiving: Batch | Single, pair: Pair) -> None:
     """Without a datagram waiting, receiving says so as a socket does."""
     with pytest.raises(BlockingIOError):
         receiving.receive(pair.receiver)
+    with pytest.raises(BlockingIOError):
+        receiving.receiveOne(pair.receiver)
 
 
 def test_aClosedSocketRaises(receiving: Batch | Single, pair: Pair) -> None:
@@ -145,6 +149,28 @@ def test_aClosedSocketRaises(receiving: Batch | Single, pair: Pair) -> None:
     pair.receiver.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         receiving.receive(pair.receiver)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        receiving.receiveOne(pair.receiver)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1316, 65000])
+def test_oneByItself(receiving: Batch | Single, pair: Pair, size: int) -> None:
+    """One datagram is received without those behind it, as it would be together with them."""
+    sent = pair.send(1, size, 2, asTrain=False)
+    sender = pair.senders[1].getsockname()[:2]
+    data, length, who = receiving.receiveOne(pair.receiver)
+    assert (bytes(data), length, who) == (sent[0], size, sender)
+    assert split(receiving.receive(pair.receiver)) == [(sent[1], sender)]
+
+
+def test_oneTrain(pair: Pair, family: int) -> None:
+    """A train received by itself has the size of its datagrams."""
+    batch = Batch(family)
+    assert coalesceArrivals(pair.receiver)
+    sent = pair.send(0, 1000, 40, asTrain=True)
+    piece = batch.receiveOne(pair.receiver)
+    assert piece[1] == 1000
+    assert [each for each, _ in split([piece])] == sent
 
 
 def test_aSteadyStreamIsOneRun(pair: Pair, family: int) -> None:

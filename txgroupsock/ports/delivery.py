@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from txgroupsock.interfaces import IArrivalReceiver, IRunReceiver
 from txgroupsock.primitives.arrival import receiveArrival, recordArrivals
 from txgroupsock.primitives.batch import (
+    LARGEST,
     Batch,
     BatchMemory,
     Single,
@@ -40,27 +41,33 @@ class Receiving(Protocol):
         @raise OSError: as C{recvfrom} raises it, BlockingIOError if nothing has arrived.
         """
 
+    def receiveOne(self, sock: socket.socket) -> Any:
+        """One such piece; cheaper where there is only one."""
+
 
 class Detailed:
     """Receives one datagram at a time, with its arrival in the place of its sender."""
 
     mayHaveMore = True
 
-    def __init__(self, size: int) -> None:
-        self._buffer = bytearray(size)
-        self._view = memoryview(self._buffer)
+    def __init__(self, size: int, memory: BatchMemory) -> None:
+        self._view = memoryview(memory.slots)[:size]
 
     def receive(self, sock: socket.socket, most: int) -> list[Any]:
         """See L{Receiving}."""
-        size, arrival = receiveArrival(sock, self._buffer)
-        return [(self._view[:size], arrival.length, arrival)]
+        return [self.receiveOne(sock)]
+
+    def receiveOne(self, sock: socket.socket) -> Any:
+        """See L{Receiving}."""
+        size, arrival = receiveArrival(sock, self._view)
+        return self._view[:size], arrival.length, arrival
 
 
 class Delivery:
     """
     Hands pieces to a protocol, which may do what it likes: nothing it raises gets out of here.
 
-    @ivar readAt: when the pieces were read, in seconds of the reactor's clock; for runs only.
+    @ivar readAt: when the pieces were read, in seconds of the reactor's clock.
     @ivar takesRuns: whether a piece is handed over as one.
     @ivar takesTruncated: whether the protocol wants what is left of datagrams that were larger
         than its port takes.
@@ -136,16 +143,16 @@ class ArrivalDelivery(Delivery):
         return len(data)
 
 
-def receivingFor(port: Any, memory: BatchMemory | None) -> tuple[Receiving, Delivery]:
+def receivingFor(port: Any, memory: BatchMemory) -> tuple[Receiving, Delivery]:
     """
     How a port that has just been opened is to receive, and to hand over what it receives.
 
-    @param memory: what to receive into; of the port's own if L{None}.
+    @param memory: what to receive into.
     """
     sock = port.socket
     if IArrivalReceiver.providedBy(port.protocol):
         recordArrivals(sock)
-        return Detailed(port.maxPacketSize), ArrivalDelivery(port)
+        return Detailed(min(port.maxPacketSize, LARGEST), memory), ArrivalDelivery(port)
     receiving: Receiving = Single()
     # Not for what is only like a socket, such as those of txgroupsock.testing.
     if canBatch() and isinstance(sock, socket.socket):

@@ -17,11 +17,11 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
 from txgroupsock.ports.tcp import KeepAliveClientFactory, applyToDescriptor, listenStream
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
-from txgroupsock.primitives.batch import BatchMemory
 
 _USUAL = KeepAlive()
 
@@ -35,6 +35,7 @@ class GroupsockReactor:
     stock endpoint made with it listens and connects with keep-alive.
 
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
+    @ivar sharedByPorts: what its UDP ports have in common.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class GroupsockReactor:
             C{setupDatagramSocket}; left out, as the wrapped reactor does, or the kernel.
         @raise TypeError: it cannot.
         """
+        shared: Shared | None = None
         if isinstance(reactor, GroupsockReactor):
             openSocket = openSocket or reactor.openSocket
+            shared = reactor.sharedByPorts
             reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
@@ -62,7 +65,7 @@ class GroupsockReactor:
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
         self._reactor: Any = reactor
-        self._memory = BatchMemory()
+        self.sharedByPorts: Shared = shared or Shared(self, reactor)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
@@ -122,7 +125,7 @@ class GroupsockReactor:
             reusePort=reusePort,
             family=family,
             latency=latency,
-            memory=self._memory,
+            shared=self.sharedByPorts,
             spread=spread,
             openSocket=self.openSocket,
         )

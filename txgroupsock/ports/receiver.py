@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -16,12 +16,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.ports.delivery import Delivery, Receiving
+from txgroupsock.ports.pacing import WAKE_UPS, Pacer
 from txgroupsock.ports.statistics import PortStatistics
 from txgroupsock.primitives.arrival import receiveDestinationReport
 from txgroupsock.primitives.batch import LARGEST
 from txgroupsock.primitives.destination import WOULD_BLOCK
 
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
+
+# After so many wake-ups in a row for one datagram, so many seconds apart or more, datagrams are
+# taken one by one, which is cheaper; of a pair, the second would be read too soon for that.
+_LONE: Final = 16
+_APART: Final = 0.0001
 
 
 class ReceivingTransport:
@@ -52,7 +58,8 @@ class ReceivingTransport:
     _peer: tuple[tuple[str, int], ...]
     _receiving: Receiving
     _delivery: Delivery
-    _latency: float
+    _pacer: Pacer | None
+    _seconds: Callable[[], float]
     _reportDestinationError: Callable[[tuple[str, int], int], None] | None = None
 
     _log = Logger()
@@ -61,7 +68,12 @@ class ReceivingTransport:
     _hasFailed = False
     _resume: IDelayedCall | None = None
     _isRefusing = False
-    _lastTurn = float("-inf")
+    _isPaced = False
+    _wakeUps = 0
+    _lone = 0
+    _readAt = float("-inf")
+    _lastReadAt = float("-inf")
+    _consideredAt = float("-inf")
     _lastSize = LARGEST
     _held: Sequence[Any] = ()
     _datagramsLeft = 0
@@ -74,6 +86,11 @@ class ReceivingTransport:
         return self._isReading
 
     @property
+    def _isWatched(self) -> bool:
+        """Whether it is for the reactor to say when there is something to be read."""
+        return self._isReading and not self._isPaced
+
+    @property
     def isClosing(self) -> bool:
         """Whether the port is closed, or about to be, and its protocol wants nothing more."""
         return bool(self._closing) or not self.connected
@@ -84,32 +101,83 @@ class ReceivingTransport:
 
         @return: a failure only if the descriptor itself has been closed behind our back.
         """
+        if self._lone >= _LONE:
+            return self._readLone()
         before = self.statistics.datagramsReceived
         failure = self._read()
-        if self._latency and self._isReading and self.statistics.datagramsReceived != before:
-            now = self.reactor.seconds()
-            if self._isDrained and now - self._lastTurn < 2 * self._latency:
-                # A wake-up costs 10 to 30 µs: under load, let datagrams gather meanwhile.
-                self.reactor.removeReader(self)
-                self._resume = self.reactor.callLater(self._latency, self._readPaced)
-            self._lastTurn = now
+        found = self.statistics.datagramsReceived - before
+        if found:
+            self._woken(isLone=found == 1)
         return failure
 
-    def _readPaced(self) -> None:
-        """Read what has gathered; be woken up again when nothing has, or too much for a turn."""
-        self._resume = None
+    def _readLone(self) -> Failure | None:
+        """
+        Take just one datagram; if there is more, the reactor will say so.
+
+        The short way of L{_read} and L{_take}, which costs 10 µs less, of 75 per wake-up.
+        """
+        try:
+            data, size, sender = self._receiving.receiveOne(self.socket)
+        except OSError as error:
+            return self._receiveRaised(error, isFirst=True)
+        length = len(data)
+        if length > size or size > self.maxPacketSize:
+            self._take([(data, size, sender)])
+            self._lone = 0
+            return None
+        self._hasFailed = False
+        self._delivery.readAt = self._readAt = self._seconds()
+        self.statistics.datagramsReceived += 1
+        self.statistics.bytesReceived += length
+        self._delivery.deliver(data, size, sender)
+        self._woken(isLone=True)
+        return None
+
+    def _woken(self, *, isLone: bool) -> None:
+        """Note what a wake-up was for."""
+        if isLone and self._readAt - self._lastReadAt > _APART:
+            self._lone += 1
+        else:
+            self._lone = 0
+        self._lastReadAt = self._readAt
+        self._wakeUps += 1
+        if self._wakeUps >= WAKE_UPS:
+            self._considerPacing()
+
+    def _considerPacing(self) -> None:
+        """Have a pacer read this port from now on, if it is woken up often enough for that."""
+        gap = (self._readAt - self._consideredAt) / self._wakeUps
+        self._wakeUps = 0
+        self._consideredAt = self._readAt
+        if self._pacer is None or self._isPaced or not (self._isReading and self._isDrained):
+            return
+        if self._pacer.offer(self, self._readAt, gap):
+            self._isPaced = True
+            self.reactor.removeReader(self)
+
+    def readPaced(self) -> int:
+        """See L{Paced <txgroupsock.ports.pacing.Paced>}."""
         before = self.statistics.datagramsReceived
+        if self._reportDestinationError is not None:
+            self._takeErrorReports()
         failure = self._read()
         if failure is not None:
             self.connectionLost(failure)
-        elif self._isReading and self._resume is None:
-            self._lastTurn = self.reactor.seconds()
-            if self._isDrained and self.statistics.datagramsReceived != before:
-                self._resume = self.reactor.callLater(self._latency, self._readPaced)
-            else:
-                self.reactor.addReader(self)
+        found = self.statistics.datagramsReceived - before
+        return found if self._isDrained else -max(found, 1)
+
+    def endPacing(self) -> None:
+        """See L{Paced <txgroupsock.ports.pacing.Paced>}."""
+        self._isPaced = False
+        self._watchAnew()
+
+    def _leavePacer(self) -> None:
+        if self._isPaced and self._pacer is not None:
+            self._isPaced = False
+            self._pacer.withdraw(self)
 
     def _read(self) -> Failure | None:
+        """Read until nothing is left, or a turn's bounds are reached."""
         receive, sock = self._receiving.receive, self.socket
         self._datagramsLeft, self._bytesLeft = self.maxDatagrams, self.maxThroughput
         self._isDrained = True
@@ -120,14 +188,9 @@ class ReceivingTransport:
             try:
                 pieces = receive(sock, most)
             except OSError as error:
-                if error.errno in _CLOSED:
-                    return Failure(error)
-                if error.errno in WOULD_BLOCK:
-                    self._hasFailed = False
-                    if isFirst and self._isReading:
-                        self._wokenInVain()
-                    return None
-                self._receiveFailed(error)
+                failure = self._receiveRaised(error, isFirst=isFirst)
+                if failure is not None or error.errno in WOULD_BLOCK:
+                    return failure
                 self._datagramsLeft -= 1
             else:
                 self._hasFailed = False
@@ -143,8 +206,7 @@ class ReceivingTransport:
     def _take(self, pieces: list[Any]) -> None:
         """Count what has been read, and hand it over."""
         delivery, statistics = self._delivery, self.statistics
-        if delivery.takesRuns:
-            delivery.readAt = self.reactor.seconds()
+        delivery.readAt = self._readAt = self._seconds()
         taken = []
         size = 0
         for piece in pieces:
@@ -204,6 +266,7 @@ class ReceivingTransport:
         """Read nothing until L{resumeProducing}; the kernel's buffer holds what it can."""
         self._cancelResume()
         self._isReading = False
+        self._leavePacer()
         self.reactor.removeReader(self)
 
     def startReading(self) -> None:
@@ -224,12 +287,13 @@ class ReceivingTransport:
         """
         self.reactor.removeReader(self)
         self.reactor.removeWriter(self)
-        if self._isReading:
+        if self._isWatched:
             self.reactor.addReader(self)
         if self.statistics.datagramsQueued:
             self.reactor.addWriter(self)
 
     def _resumeIn(self, delay: float) -> None:
+        self._leavePacer()  # an error's report has to wake somebody up
         self._cancelResume()
         self._resume = self.reactor.callLater(delay, self.resumeProducing)
 
@@ -237,6 +301,17 @@ class ReceivingTransport:
         if self._resume is not None and self._resume.active():
             self._resume.cancel()
         self._resume = None
+
+    def _receiveRaised(self, error: OSError, *, isFirst: bool) -> Failure | None:
+        if error.errno in _CLOSED:
+            return Failure(error)
+        if error.errno in WOULD_BLOCK:
+            self._hasFailed = False
+            if isFirst and self._isWatched:
+                self._wokenInVain()
+        else:
+            self._receiveFailed(error)
+        return None
 
     def _receiveFailed(self, error: OSError) -> None:
         self._noteFailure(error)
@@ -299,6 +374,10 @@ class ReceivingTransport:
         an error queue, which keeps it readable, since IP_RECVERR is set (ip(7)).
         """
         self._resumeIn(0)
+        self._takeErrorReports()
+
+    def _takeErrorReports(self) -> None:
+        """Empty the error queue."""
         if not hasattr(socket, "MSG_ERRQUEUE"):
             return
         report = self._reportDestinationError

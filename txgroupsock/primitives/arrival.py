@@ -74,7 +74,7 @@ def recordArrivals(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def receiveArrival(sock: socket.socket, buffer: bytearray) -> tuple[int, Arrival]:
+def receiveArrival(sock: socket.socket, buffer: bytearray | memoryview) -> tuple[int, Arrival]:
     """
     Receive one datagram into a buffer.
 

@@ -13,7 +13,10 @@ import mmap
 import os
 import socket
 import struct
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from txgroupsock.primitives.constants import LINUX, UDP_GRO
 from txgroupsock.primitives.sockaddr import fromSocketAddress
@@ -42,6 +45,7 @@ _NAME: Final = 32  # room for a sockaddr_in6
 _CONTROL: Final = 24  # CMSG_SPACE(sizeof(int))
 _SEGMENT: Final = struct.Struct("@i")
 _CMSG_DATA: Final = 16
+_DONTWAIT: Final = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def canBatch() -> bool:
@@ -75,8 +79,12 @@ class Single:
 
         @raise OSError: as C{recvfrom} raises it, BlockingIOError if nothing has arrived.
         """
+        return [self.receiveOne(sock)]
+
+    def receiveOne(self, sock: socket.socket) -> Piece:
+        """One datagram; see L{receive}."""
         data, sender = sock.recvfrom(LARGEST)
-        return [(memoryview(data), len(data), fromSocketAddress(sender))]
+        return memoryview(data), len(data), fromSocketAddress(sender)
 
 
 class BatchMemory:
@@ -84,12 +92,79 @@ class BatchMemory:
     Room for one batch, which all ports of a reactor share, since what they receive is only lent.
 
     A page of it that nothing was ever written to takes up no memory.
+
+    @ivar slots: for datagrams side by side.
+    @ivar overflow: for what each datagram has beyond its slot.
+    @ivar names: for the addresses of senders.
+    @ivar controls: for ancillary data.
+    @ivar senders: the C{(host, port)} of addresses as the kernel has them; at most 1,024.
     """
 
     def __init__(self) -> None:
         # Not bytearrays, which are written to when they are made.
         self.slots = mmap.mmap(-1, _WORKING_SET + LARGEST)
         self.overflow = mmap.mmap(-1, _MOST * LARGEST)
+        self.names = bytearray(_MOST * _NAME)
+        self.controls = bytearray(_MOST * _CONTROL)
+        self.senders: dict[bytes, tuple[str, int]] = {}
+        self._layouts: WeakValueDictionary[tuple[int, int], _Layout] = WeakValueDictionary()
+
+    @cached_property
+    def recvmmsg(self) -> Callable[..., int]:
+        """The system call; not every system has it."""
+        function = ctypes.CDLL(None, use_errno=True).recvmmsg
+        function.argtypes = [
+            *(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int),
+            ctypes.c_void_p,
+        ]
+        return function
+
+    def layout(self, size: int, nameSize: int) -> _Layout:
+        """What has the kernel fill slots of one size; shared by all who use that size."""
+        found = self._layouts.get((size, nameSize))
+        if found is None:
+            found = self._layouts[size, nameSize] = _Layout(self, size, nameSize)
+        return found
+
+
+class _Layout:
+    """
+    The argument of C{recvmmsg} for slots of one size.
+
+    @ivar size: bytes of a slot.
+    @ivar count: how many slots there are.
+    @ivar at: address of the C{struct mmsghdr}s.
+    @ivar words: these, in words of eight bytes.
+    @ivar dirty: how many of them the kernel has written to.
+    """
+
+    def __init__(self, memory: BatchMemory, size: int, nameSize: int) -> None:
+        self.size = size
+        self.count = max(_FEWEST, min(_MOST, _WORKING_SET // size))
+        self._iovecs = bytearray(self.count * _IOVECS.size)
+        slots, overflow = map(_addressOf, (memory.slots, memory.overflow))
+        names, controls = map(_addressOf, (memory.names, memory.controls))
+        iovecs = _addressOf(self._iovecs)
+        headers = []
+        for index in range(self.count):
+            at = index * _IOVECS.size
+            more = overflow + index * LARGEST
+            _IOVECS.pack_into(self._iovecs, at, slots + index * size, size, more, LARGEST - size)
+            name = (names + index * _NAME, nameSize)
+            control = (controls + index * _CONTROL, _CONTROL)
+            headers.append(_HEADER.pack(*name, iovecs + at, 2, *control, 0, 0))
+        self._clean = memoryview(b"".join(headers))
+        written = bytearray(self._clean)
+        self._headers = memoryview(written)
+        self.words = self._headers.cast("Q")
+        self.at = _addressOf(written)
+        self.dirty = 0
+
+    def reset(self) -> None:
+        """Undo what the kernel has written; 4 KB if all of it, 64 bytes after one datagram."""
+        end = self.dirty * _HEADER.size
+        self._headers[:end] = self._clean[:end]
+        self.dirty = 0
 
 
 class Batch:
@@ -113,23 +188,15 @@ class Batch:
         self._isIPv6 = family == socket.AF_INET6
         self._nameSize = 28 if self._isIPv6 else 16
         self._slots = memoryview(self._memory.slots)
+        self._whole = self._slots[:LARGEST]
+        self._one = [self._whole]
         self._overflow = memoryview(self._memory.overflow)
-        self._names = bytearray(_MOST * _NAME)
-        self._controls = bytearray(_MOST * _CONTROL)
-        self._iovecs = bytearray(_MOST * _IOVECS.size)
-        self._headers = bytearray(_MOST * _HEADER.size)
-        self._words = memoryview(self._headers).cast("Q")
-        self._senders: dict[bytes, tuple[str, int]] = {}
-        self._largestLately = 0
-        self._batchesLately = 0
+        self._names = self._memory.names
+        self._controls = self._memory.controls
+        self._recvmmsg = self._memory.recvmmsg
+        self._senders = self._memory.senders
+        self._largestLately = self._batchesLately = 0
         self._isMixed = False
-        library = ctypes.CDLL(None, use_errno=True)
-        self._recvmmsg = library.recvmmsg
-        self._recvmmsg.argtypes = [
-            *(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int),
-            ctypes.c_void_p,
-        ]
-        self._headersAt = _addressOf(self._headers)
         self._shape(2048)
 
     def receive(self, sock: socket.socket, most: int = _MOST) -> list[Piece]:
@@ -139,27 +206,51 @@ class Batch:
         @param most: datagrams, or coalesced trains of them, to receive.
         @raise OSError: as C{recvfrom} raises it, BlockingIOError if nothing has arrived.
         """
-        self._headers[:] = self._template  # the kernel has written lengths into it
-        most = min(most, self._count)
-        count = self._recvmmsg(sock.fileno(), self._headersAt, most, socket.MSG_DONTWAIT, None)
+        layout = self._layout
+        layout.reset()
+        most = min(most, layout.count)
+        count = self._recvmmsg(sock.fileno(), layout.at, most, _DONTWAIT, None)
         if count < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+        layout.dirty = count
         self.mayHaveMore = count == most
-        words, size = self._words, self._size
-        lengths: list[int] = words[_LENGTH : 8 * count : 8].tolist()
-        isCoalesced = any(words[_CONTROLLEN : 8 * count : 8].tolist())
-        if not isCoalesced and lengths.count(size) == count:
-            names = self._names
-            if count == 1 or names[: _NAME * count] == names[:_NAME] * count:
-                return [(self._slots[: count * size], size, self._sender(0))]
+        words, size = layout.words, layout.size
+        if count == 1:
+            if words[_LENGTH] == size and not words[_CONTROLLEN]:
+                return [(self._slots[:size], size, self._sender(0))]
+            lengths, isCoalesced = [words[_LENGTH]], words[_CONTROLLEN] > 0
+        else:
+            lengths = words[_LENGTH : 8 * count : 8].tolist()
+            isCoalesced = any(words[_CONTROLLEN : 8 * count : 8].tolist())
+            if not isCoalesced and lengths.count(size) == count:
+                names = self._names
+                if names[: _NAME * count] == names[:_NAME] * count:
+                    return [(self._slots[: count * size], size, self._sender(0))]
         pieces = self._pieces(lengths)
         self._adapt(lengths, isCoalesced=isCoalesced)
         return pieces
 
+    def receiveOne(self, sock: socket.socket) -> Piece:
+        """
+        One datagram, or one coalesced train, that has arrived; see L{receive}.
+
+        For one that comes to an idle processor this takes 6 µs less than a batch does, of 65 from
+        one wake-up to the next; for many in a row it takes twice as long.
+        """
+        length, ancillary, _, sender = sock.recvmsg_into(self._one, _CONTROL, _DONTWAIT)
+        size = length
+        for level, kind, data in ancillary:
+            if level == socket.IPPROTO_UDP and kind == UDP_GRO:
+                size = _SEGMENT.unpack(data)[0]
+        if self._isIPv6:
+            sender = fromSocketAddress(sender)
+        return self._whole[:length], size, sender
+
     def _pieces(self, lengths: list[int]) -> list[Piece]:
         """Each datagram or train, with neighbours in full slots put together."""
-        size, slots, controls = self._size, self._slots, self._words[_CONTROLLEN::8]
+        layout, slots = self._layout, self._slots
+        size, controls = layout.size, layout.words[_CONTROLLEN::8]
         pieces: list[Piece] = []
         last = len(lengths)
         first = 0
@@ -171,7 +262,7 @@ class Batch:
             if controls[first]:
                 at = first * _CONTROL + _CMSG_DATA
                 segment = _SEGMENT.unpack_from(self._controls, at)[0]
-                pieces.append((self._whole(first, length), segment, sender))
+                pieces.append((self._joined(first, length), segment, sender))
             elif length == size:
                 end = start + size
                 while after < last and not controls[after] and 0 < lengths[after] <= size:
@@ -183,13 +274,14 @@ class Batch:
                         break
                 pieces.append((slots[start:end], size, sender))
             else:
-                pieces.append((self._whole(first, length), length, sender))
+                pieces.append((self._joined(first, length), length, sender))
             first = after
         return pieces
 
-    def _whole(self, index: int, length: int) -> memoryview:
+    def _joined(self, index: int, length: int) -> memoryview:
         """The payload in one slot, and in its overflow if that was not enough."""
-        size, start = self._size, index * self._size
+        size = self._layout.size
+        start = index * size
         if length <= size:
             return self._slots[start : start + length]
         more = index * LARGEST
@@ -231,7 +323,8 @@ class Batch:
     def _adapt(self, lengths: list[int], *, isCoalesced: bool) -> None:
         """Give the slots the size that arrives: a larger one at once, a smaller one in time."""
         largest = LARGEST if isCoalesced else max(lengths)
-        if largest > self._size:
+        size = self._layout.size
+        if largest > size:
             self._shape(largest)
             return
         if self._batchesLately and largest != self._largestLately:
@@ -241,8 +334,8 @@ class Batch:
         self._batchesLately += 1
         if self._batchesLately < _WINDOW:
             return
-        if not self._isMixed or self._largestLately <= self._size // 2:
-            self._shape(self._largestLately or self._size)
+        if not self._isMixed or self._largestLately <= size // 2:
+            self._shape(self._largestLately or size)
         else:
             self._forgetLately()
 
@@ -252,19 +345,7 @@ class Batch:
 
     def _shape(self, size: int) -> None:
         """Lay out slots of one size."""
-        self._size = size
-        self._count = max(_FEWEST, min(_MOST, _WORKING_SET // size))
-        slots, overflow = map(_addressOf, (self._memory.slots, self._memory.overflow))
-        names, controls, iovecs = map(_addressOf, (self._names, self._controls, self._iovecs))
-        headers = []
-        for index in range(self._count):
-            at = index * _IOVECS.size
-            more = overflow + index * LARGEST
-            _IOVECS.pack_into(self._iovecs, at, slots + index * size, size, more, LARGEST - size)
-            name = (names + index * _NAME, self._nameSize)
-            control = (controls + index * _CONTROL, _CONTROL)
-            headers.append(_HEADER.pack(*name, iovecs + at, 2, *control, 0, 0))
-        self._template = b"".join(headers).ljust(len(self._headers), b"\0")
+        self._layout = self._memory.layout(size, self._nameSize)
         self._forgetLately()
 
 

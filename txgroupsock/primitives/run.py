@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import define
 
 
-@frozen
+@define  # Not frozen, which takes 0.8 µs to make one instead of 0.3: there are many.
 class Run:
     """
     Consecutive datagrams from one sender, all of one size but the last, which may be shorter.
+
+    Several protocols may be given the same one: nobody changes it.
 
     @ivar data: their payloads, one after the other.  Only lent: whoever keeps it copies it.
     @ivar segmentSize: bytes of each datagram but the last; 0 for one empty datagram.
