@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.ports.support import Listen, OpenSocket, Recorder, addressOf
@@ -120,8 +122,11 @@ class TestGathering:
         assert len(protocol.arrivals) == 10
         assert max(protocol.arrivals) - min(protocol.arrivals) < 5 * LATENCY
 
+    @pytest.mark.parametrize("isTrainFirst", [True, False])
     @pytest_twisted.ensureDeferred
-    async def test_aBurstAfterLoneDatagrams(self, listen: Listen, openSocket: OpenSocket) -> None:
+    async def test_aBurstAfterLoneDatagrams(
+        self, listen: Listen, openSocket: OpenSocket, isTrainFirst: bool
+    ) -> None:
         """After many datagrams on their own a burst, a train and one too large come out right."""
         protocol = Runs()
         port = listen(protocol, latency=0, maxPacketSize=1000)
@@ -131,8 +136,11 @@ class TestGathering:
             sender.sendto(payload, addressOf(port))
             await protocol.has(number + 1)
             await deferLater(port.reactor, 0.001)
-        sender.sendto(bytes(1001), addressOf(port))
+        if not isTrainFirst:
+            sender.sendto(bytes(1001), addressOf(port))
         train(sender, [b"train", b"train", b"end"], addressOf(port))
+        if isTrainFirst:
+            sender.sendto(bytes(1001), addressOf(port))
         for number in range(10):
             sender.sendto(b"%3d" % number, addressOf(port))
         await protocol.has(43)
@@ -288,8 +296,41 @@ class TestLeaving:
             nobody = addressOf(closed)
         port.write(b"x", nobody)
         assert await failed.get() == (nobody, errno.ECONNREFUSED)
-        sender.sendto(b"x", addressOf(port))
-        await protocol.has(1)
+        await deferLater(reactor, 0)  # that was within the port
+        await pace(reactor, port, sender=sender)
+        port.write(b"x", nobody)
+        port.write(b"x", addressOf(port))  # takes the error, and leaves its report
+        assert await failed.get() == (nobody, errno.ECONNREFUSED)
+        await deferLater(reactor, 0)
+        assert not isWatched(reactor, port)
+
+    @pytest_twisted.ensureDeferred
+    async def test_anErrorIsNoEnd(
+        self, reactor: Any, listen: Listen, openSocket: OpenSocket
+    ) -> None:
+        """A paced port survives that a reactor which watches it for writing only finds an error."""
+        port = listen(Runs(), latency=LATENCY)
+        with openSocket() as sender:
+            port.connect(*sender.getsockname())
+            await pace(reactor, port, sender=sender)
+        port.write(b"x")
+        port.connectionLost(Failure(ConnectionLost()))
+        assert port.connected
+        assert port.statistics.receiveErrors == {errno.ECONNREFUSED: 1}
+        assert not isWatched(reactor, port)
+
+    @pytest_twisted.ensureDeferred
+    async def test_oneOfTwo(self, reactor: Any, listen: Listen, openSocket: OpenSocket) -> None:
+        """A port that nothing comes to leaves the others to be read at ticks."""
+        busy, silent = listen(Runs(), latency=0.01), listen(Runs(), latency=0.01)
+        sender = openSocket()
+        await pace(reactor, busy, silent, sender=sender)
+        while not isWatched(reactor, silent):
+            for _ in range(100):
+                sender.sendto(b"x", addressOf(busy))
+            await deferLater(reactor, 0.005)
+        assert not isWatched(reactor, busy)
+        assert len(timers(reactor)) == 1
 
     @pytest_twisted.ensureDeferred
     async def test_theReactorStops(
