@@ -162,6 +162,21 @@ class TestSharing:
         assert timers(reactor) == []
 
     @pytest_twisted.ensureDeferred
+    async def test_manySparsePorts(
+        self, reactor: Any, listen: Listen, openSocket: OpenSocket, reactorName: str
+    ) -> None:
+        """Ports that each get a datagram in a latency are paced if they are many."""
+        if reactorName == "poll":
+            pytest.skip("for a poll reactor they would have to be very many")
+        ports = [listen(Runs(), latency=LATENCY) for _ in range(10)]
+        sender = openSocket()
+        while any(isWatched(reactor, port) for port in ports):
+            for port in ports:
+                sender.sendto(b"x", addressOf(port))
+                await deferLater(reactor, LATENCY / 10)
+        assert len(timers(reactor)) == 1
+
+    @pytest_twisted.ensureDeferred
     async def test_pausedByAnother(
         self, reactor: Any, listen: Listen, openSocket: OpenSocket
     ) -> None:

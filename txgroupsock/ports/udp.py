@@ -109,7 +109,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
         @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.
         @param shared: what to have in common with other ports of the same reactor; left out,
-            what a L{GroupsockReactor <txgroupsock.GroupsockReactor>} has, or nothing.
+            what a L{GroupsockReactor <txgroupsock.GroupsockReactor>} has.
         @param openSocket: makes the socket, with the arguments of L{setupDatagramSocket}.
         """
         if maxPacketSize < 1:
@@ -232,7 +232,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         Seconds that datagrams may gather under load before they are read; 0 for none.
 
-        May be set at any time, to a finite number that is not negative, and holds from then on.
+        May be set at any time, to a finite number, 0 or more, and holds from then on.
         """
         wanted = self._wantedLatency
         return RUN_LATENCY * IRunReceiver.providedBy(self.protocol) if wanted is None else wanted
@@ -246,11 +246,10 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     def _pace(self) -> None:
         """Have the pacer for the latency there is now."""
-        wasPaced = self._isPaced
-        self._leavePacer()
-        self._pacer = self._shared.pacer(self.latency) if self.latency else None
-        if wasPaced:
+        if self._isPaced:
+            self._leavePacer()
             self._watchAnew()
+        self._pacer = self._shared.pacer(self.latency) if self.latency else None
 
     def another(self, protocol: Any) -> UDPPort:
         """A port like this one, not open yet, that shares its number and feeds a protocol."""
