@@ -160,6 +160,17 @@ async def test_theLargestDatagramIsSentAndALargerOneIsDropped(
 
 
 @pytest.mark.usefixtures("noRoute")
+def test_anOutputThatWaitsSaysWhatFor() -> None:
+    """While a destination cannot be reached that is among the warnings, with what to do."""
+    with opened(NOWHERE) as output:
+        output.runReceived(runOf(b"x"))
+        assert output.warnings() == [
+            "cannot be reached now (ENETUNREACH): no route leads there from the source address: "
+            "name an interface, or add a route"
+        ]
+
+
+@pytest.mark.usefixtures("noRoute")
 def test_whatCannotBeSentIsCounted() -> None:
     """Without a route every datagram is dropped and counted as ENETUNREACH; nothing is raised."""
     with opened(NOWHERE) as output:
@@ -201,6 +212,10 @@ def test_whereItSendsIsSaid() -> None:
         assert output.describe() == ["sending to 239.1.1.1 port 5000 by lo with TTL 8"]
     with opened("udp://127.0.0.1:5000") as output:
         assert output.describe() == ["sending to 127.0.0.1 port 5000"]
+    with opened("udp://127.0.0.1@127.0.0.1:5000?dscp=AF41&rate=20M") as output:
+        assert output.describe() == [
+            "sending to 127.0.0.1 port 5000 from 127.0.0.1 with DSCP 34, 20.0 Mbit/s at most"
+        ]
 
 
 def test_whatIsFoundFailingStaysCounted() -> None:

@@ -27,7 +27,7 @@ from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.networkinterface import interfaceName
 from txgroupsock.primitives.run import Run
 from txgroupsock.primitives.sockaddr import describe, familyOf
-from txgroupsock.relay.counters import Counters, errnoName
+from txgroupsock.relay.counters import Counters, bitRate, errnoName
 from txgroupsock.relay.lookup import HostLookup
 from txgroupsock.relay.model import OutputModel, withScope
 from txgroupsock.relay.ratelimit import RateLimit
@@ -165,11 +165,18 @@ class UDPOutput:
             where += f" from {there.source}"
         if there.ttl is not None:
             where += f" with TTL {there.ttl}"
+        if there.dscp is not None:
+            where += f" with DSCP {there.dscp}"
+        if self.model.rate is not None:
+            where += f", {bitRate(self.model.rate)} at most"
         return [f"sending to {where}"]
 
     def warnings(self) -> list[str]:
         """See L{IWarning}."""
         statistics, said = self.statistics, []
+        if self._failedWith is not None:
+            advice = sendAdvice(self._failedWith)
+            said.append(f"cannot be reached now ({errnoName(self._failedWith)}): {advice}")
         if statistics.segmentationRefused is not None:
             name = errnoName(statistics.segmentationRefused)
             said.append(f"datagrams go one by one: the way there cannot cut them up ({name})")
