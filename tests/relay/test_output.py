@@ -165,8 +165,10 @@ def test_anOutputThatWaitsSaysWhatFor() -> None:
     with opened(NOWHERE) as output:
         output.runReceived(runOf(b"x"))
         assert output.warnings() == [
-            "cannot be reached now (ENETUNREACH): no route leads there from the source address: "
-            "name an interface, or add a route"
+            (
+                "cannot be reached now (ENETUNREACH): no route leads there from the source "
+                "address: name an interface, or add a route"
+            )
         ]
 
 
