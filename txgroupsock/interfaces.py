@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from txgroupsock.primitives.run import Run
     from txgroupsock.relay.counters import Counters
+    from txgroupsock.relay.status import RouteStatus
     from txgroupsock.traffic import GroupsockStatistics
 
 
@@ -370,3 +371,20 @@ class IRelayOutput(IRunReceiver):
 
     def describe() -> list[str]:
         """Where it sends, for people."""
+
+
+class IRelay(Interface):
+    """Routes that are opened and closed together, in this process or in others."""
+
+    def openRelay() -> list[RouteStatus]:
+        """
+        Open every route; returns what is open, route by route.
+
+        @raise OSError: one of them could not be opened; then none stays open.
+        """
+
+    def closeRelay() -> Deferred[list[RouteStatus]]:
+        """Close every route; fires, when all is given back, with what each was at the end."""
+
+    def status() -> list[RouteStatus] | Deferred[list[RouteStatus]]:
+        """What there is to know about each route now, in their order."""

@@ -19,6 +19,7 @@ from twisted.plugin import getPlugins
 from tests.relay.support import SECONDS, Twistd, freePort, send
 from txgroupsock import __version__
 from txgroupsock.relay.demo import DemoService
+from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.tap import Options, makeService
 
@@ -63,6 +64,7 @@ def test_theRouteIsMadeOfFromAndTo(reactor: Any) -> None:
     ]
     service = makeService(options)
     assert isinstance(service, RelayService)
+    assert isinstance(service.relay, Relay)
     assert len(service.relay.routes[0].outputs) == 2
 
 

@@ -7,10 +7,12 @@ Nothing is opened here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from txgroupsock.primitives import (
     AddressError,
@@ -29,6 +31,24 @@ class RouteModel:
 
     input: InputModel
     outputs: tuple[OutputModel, ...]
+
+    def toJSON(self) -> dict[str, Any]:
+        """What L{fromJSON} takes, made of what JSON knows."""
+
+        def plain(_: object, __: object, value: object) -> object:
+            return str(value) if isinstance(value, (IPv4Address, IPv6Address)) else value
+
+        return asdict(self, value_serializer=plain)
+
+    @classmethod
+    def fromJSON(cls, value: Mapping[str, Any]) -> RouteModel:
+        """The route that L{toJSON} gave this."""
+        incoming, outgoing = dict(value["input"]), [dict(each) for each in value["outputs"]]
+        incoming["address"] = parseAddress(incoming["address"])
+        incoming["sources"] = tuple(parseAddress(each) for each in incoming["sources"])
+        for each in outgoing:
+            each["source"] = each["source"] and parseAddress(each["source"])
+        return cls(InputModel(**incoming), tuple(OutputModel(**each) for each in outgoing))
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -79,16 +99,7 @@ def _refuseLoops(routes: Sequence[RouteModel]) -> None:
 
     @raise URLError: they do; it names the output that closes the circle.
     """
-    listening: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
-    for index, route in enumerate(routes):
-        listening[route.input.port, str(route.input.address)].append(index)
-    feeding: dict[tuple[int, int], OutputModel] = {}
-    for index, route in enumerate(routes):
-        for output in route.outputs:
-            for address in (output.host, "0.0.0.0", "::"):
-                for other in listening.get((output.port, address), ()):
-                    if _isLoop(routes[other].input, output):
-                        feeding[index, other] = output
+    feeding = feeds(routes)
     order: TopologicalSorter[int] = TopologicalSorter()
     for index, other in feeding:
         order.add(other, index)
@@ -101,6 +112,25 @@ def _refuseLoops(routes: Sequence[RouteModel]) -> None:
             f"it leads back to {routes[first].input}, from which it comes, so everything would "
             "go round in a loop; leave one of these routes out, or change an address or a port",
         ) from None
+
+
+def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
+    """
+    Which routes feed which, as far as can be told from here.
+
+    @return: an output of the first route that comes in at the second, by the indices of both.
+    """
+    listening: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+    for index, route in enumerate(routes):
+        listening[route.input.port, str(route.input.address)].append(index)
+    feeding: dict[tuple[int, int], OutputModel] = {}
+    for index, route in enumerate(routes):
+        for output in route.outputs:
+            for address in (output.host, "0.0.0.0", "::"):
+                for other in listening.get((output.port, address), ()):
+                    if _isLoop(routes[other].input, output):
+                        feeding[index, other] = output
+    return feeding
 
 
 def _isLoop(incoming: InputModel, output: OutputModel) -> bool:

@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from zope.interface import implementer
 
+from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.plan import RelayModel
@@ -18,6 +20,7 @@ from txgroupsock.relay.status import RouteStatus
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
 
+@implementer(IRelay)
 class Relay:
     """
     Routes that are opened and closed together.
@@ -35,23 +38,22 @@ class Relay:
         inputs = SharedInputs(reactor)
         return cls([Route.of(reactor, each, inputs) for each in model.routes])
 
-    def openRelay(self) -> None:
-        """
-        Open every route.
-
-        @raise OSError: one of them could not be opened; then none stays open.
-        """
+    def openRelay(self) -> list[RouteStatus]:
+        """See L{IRelay}."""
         allowOpenFiles(_SPARE_FILES + sum(1 + len(each.outputs) for each in self.routes))
         with ExitStack() as opened:
             for route in self.routes:
                 route.openRoute()
                 opened.callback(route.closeRoute)
             opened.pop_all()
+        return self.status()
 
-    def closeRelay(self) -> Deferred[Any]:
-        """Close every route; fires when all is given back."""
-        return gatherResults([each.closeRoute() for each in self.routes])
+    def closeRelay(self) -> Deferred[list[RouteStatus]]:
+        """See L{IRelay}."""
+        atTheEnd = self.status()
+        closed = gatherResults([each.closeRoute() for each in self.routes])
+        return closed.addCallback(lambda _: atTheEnd)
 
     def status(self) -> list[RouteStatus]:
-        """What there is to know about each route now."""
+        """See L{IRelay}."""
         return [each.status() for each in self.routes]

@@ -7,10 +7,11 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from txgroupsock.relay.relay import Relay
+from txgroupsock.interfaces import IRelay
+from txgroupsock.relay.status import RouteStatus
 
 
 class StartError(SystemExit, Exception):
@@ -36,7 +37,7 @@ class RelayService(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, relay: Relay) -> None:
+    def __init__(self, reactor: Any, relay: IRelay) -> None:
         self._reactor = reactor
         self.relay = relay
         self._isOpen = False
@@ -50,11 +51,11 @@ class RelayService(Service):
         """
         Service.privilegedStartService(self)
         try:
-            self.relay.openRelay()
+            opened = self.relay.openRelay()
         except OSError as error:
             raise StartError(error) from error
         self._isOpen = True
-        for route in self.relay.status():
+        for route in opened:
             for line in route.describe():
                 self._log.info("{line}", line=line)
 
@@ -67,18 +68,25 @@ class RelayService(Service):
             self._earlierHandler = signal.signal(signal.SIGUSR1, self._signalled)
 
     def stopService(self) -> Deferred[Any]:
-        """Close the routes, and print what it counted."""
+        """Close the routes, and print what they counted."""
         Service.stopService(self)
         if self._earlierHandler is not None:
             signal.signal(signal.SIGUSR1, self._earlierHandler)
             self._earlierHandler = None
         self._isOpen = False
-        self.report()
-        return self.relay.closeRelay()
+        return self.relay.closeRelay().addCallback(self._print)
+
+    def status(self) -> Deferred[list[RouteStatus]]:
+        """What there is to know about each route now, in their order."""
+        found = self.relay.status()
+        return found if isinstance(found, Deferred) else succeed(found)
 
     def report(self) -> None:
-        """Print the counters to the log."""
-        for route in self.relay.status():
+        """Print the counters to the log, as soon as they are known."""
+        self.status().addCallback(self._print)
+
+    def _print(self, routes: list[RouteStatus]) -> None:
+        for route in routes:
             for line in route.report():
                 self._log.info("{line}", line=line)
 

@@ -80,15 +80,26 @@ class RouteStatus:
 
     def after(self, earlier: RouteStatus) -> RouteStatus:
         """The same, with what an earlier run of this route counted added."""
+        both = zip(self.ends, earlier.ends, strict=True)
+        return self._with([now.after(then.counters) for now, then in both])
 
-        def added(now: Sequence[EndStatus], then: Sequence[EndStatus]) -> tuple[EndStatus, ...]:
-            return tuple(one.after(other.counters) for one, other in zip(now, then, strict=True))
+    def counted(self, counters: Sequence[Counters]) -> RouteStatus:
+        """
+        The same, with newer counters, one for each of L{ends}.
 
-        return RouteStatus(
-            self.input.after(earlier.input.counters),
-            added(self.stages, earlier.stages),
-            added(self.outputs, earlier.outputs),
-        )
+        @raise ValueError: there are not as many.
+        """
+        both = zip(self.ends, counters, strict=True)
+        return self._with([evolve(end, counters=each) for end, each in both])
+
+    def closed(self, warning: str) -> RouteStatus:
+        """What is known of it once all of it is closed; the input says why."""
+        incoming, *others = [evolve(end, state=(), warnings=(), buffer=None) for end in self.ends]
+        return self._with([evolve(incoming, warnings=(warning,)), *others])
+
+    def _with(self, ends: Sequence[EndStatus]) -> RouteStatus:
+        firstOutput = 1 + len(self.stages)
+        return RouteStatus(ends[0], tuple(ends[1:firstOutput]), tuple(ends[firstOutput:]))
 
     def describe(self) -> list[str]:
         """A line for each join and each output."""

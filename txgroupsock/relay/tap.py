@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from txgroupsock import __version__
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.url import URLError
+
+MOST_WORKERS = 256
 
 
 class Options(usage.Options):
@@ -47,6 +50,7 @@ class Options(usage.Options):
                 "for so many seconds or, without =SECONDS, until interrupted."
             ),
         ],
+        ["workers", None, None, "Share the routes out among so many processes, 1 to 256."],
     ]
 
     def __init__(self) -> None:
@@ -95,8 +99,11 @@ class Options(usage.Options):
         if self["demo"] is not None:
             if self["routes"]:
                 raise usage.UsageError("--demo has streams of its own: leave out --from and --to")
+            if self["workers"] is not None:
+                raise usage.UsageError("--demo runs in one process: leave out --workers")
             self["demo"] = _seconds(self["demo"])
             return
+        self["workers"] = _workers("1" if self["workers"] is None else self["workers"])
         for inputs, outputs in self["routes"] or [([], [])]:
             for option, urls in (("from", inputs), ("to", outputs)):
                 if not urls:
@@ -118,6 +125,16 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _workers(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_WORKERS:
+        raise usage.UsageError(
+            f"--workers={text}: the number of processes is from 1 to {MOST_WORKERS}"
+        )
+    if int(text) > 1 and not hasattr(os, "fork"):
+        raise usage.UsageError("--workers needs pipes that the reactor can watch: use 1 here")
+    return int(text)
+
+
 def makeService(options: Options) -> IService:
     """What C{twistd groupsock-relay} runs."""
     # twistd has installed the reactor that it was asked for by now, and no sooner.
@@ -125,7 +142,10 @@ def makeService(options: Options) -> IService:
 
     from txgroupsock.relay.demo import DemoService
     from txgroupsock.relay.relay import Relay
+    from txgroupsock.relay.workers import Workers
 
     if options["demo"] is not None:
         return DemoService(reactor, options["demo"])
+    if options["workers"] > 1:
+        return RelayService(reactor, Workers(reactor, options["relay"], options["workers"]))
     return RelayService(reactor, Relay.of(reactor, options["relay"]))

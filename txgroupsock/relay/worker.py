@@ -1,0 +1,218 @@
+"""
+What a worker process runs: some routes of a relay.
+
+It is started by L{WorkerProcess}, with which it talks over its standard input and output (see
+L{txgroupsock.relay.talk}); when its input ends, it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    eventAsText,
+    globalLogBeginner,
+)
+from twisted.python.failure import Failure
+from twisted.python.reflect import namedModule
+from zope.interface import implementer
+
+from txgroupsock.relay.plan import RelayModel, RouteModel
+from txgroupsock.relay.relay import Relay
+from txgroupsock.relay.talk import BlockingPipes, Talk, packed
+
+_PATIENCE = 5.0  # seconds that the last words may take, once it is told to end by a signal
+_HELD = 1000  # log lines that wait for room in the pipe; of more, the oldest are lost
+
+
+def main() -> int:
+    """Run the process; returns its exit status."""
+    # Ctrl-C is sent to the whole terminal, and so may SIGUSR1 be: both are meant for the parent.
+    for each in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(each, signal.SIG_IGN)
+    pipes, worker = BlockingPipes(0, 1), Worker()
+    worker.talkOver(pipes)
+    globalLogBeginner.beginLoggingTo([worker])
+    try:
+        while not worker.isRunning:
+            data = pipes.read()
+            if not data:
+                return 1
+            worker.dataReceived(data)
+            if pipes.disconnecting:
+                return 1
+    except BrokenPipeError:
+        return 1
+    worker.run()
+    return 0
+
+
+@implementer(ILogObserver)
+class Worker(Talk):
+    """
+    The worker's end of the talk, and what it talks about.
+
+    @ivar isRunning: whether it was told to relay, and not only to be ready to.
+    """
+
+    _log = Logger()
+    _relay: Relay
+    _reactor: Any
+
+    def __init__(self) -> None:
+        self.isRunning = False
+        self._lost: Deferred[None] = Deferred()
+        self._isPaused = False
+        self._held: deque[dict[str, object]] = deque(maxlen=_HELD)
+
+    # What it is told
+
+    def _open(self, reactor: str, routes: Sequence[Any]) -> None:
+        """Open routes, but relay nothing yet: that is not to be done with root's rights."""
+        try:
+            namedModule(reactor).install()
+        except (ImportError, AttributeError) as error:
+            self._log.warn(
+                "the usual reactor is used, for {reactor} has none to install: {error}",
+                reactor=reactor,
+                error=error,
+            )
+        from twisted.internet import reactor as installed
+
+        self._reactor = installed
+        model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
+        self._relay = Relay.of(installed, model)
+        try:
+            opened = self._relay.openRelay()
+        except OSError as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - nobody else would tell the parent
+            self._log.failure("the routes could not be opened")
+            self._fail(f"a worker process failed with {error!r}, please report it")
+        else:
+            kind = type(installed)
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            self.say("ready", reactor=name, status=[each.toJSON() for each in opened])
+
+    def _fail(self, problem: str) -> None:
+        self.say("failed", problem=problem)
+        self.transport.loseConnection()
+
+    def _run(self, groups: list[int], gids: list[int], uids: list[int]) -> None:
+        """Become who the parent is, and relay."""
+        now = [sorted(os.getgroups()), [os.getgid(), os.getegid()], [os.getuid(), os.geteuid()]]
+        if now != [sorted(groups), gids, uids]:
+            os.setgroups(groups)
+            os.setregid(*gids)
+            os.setreuid(*uids)
+        self.isRunning = True
+
+    def _count(self) -> None:
+        counted = []
+        for route in self._relay.routes:
+            ends: tuple[Any, ...] = (route.input, *route.stages, *route.outputs)
+            counted.append([packed(each.counters) for each in ends])
+        self.say("counts", counters=counted)
+
+    def _status(self) -> None:
+        self.say("status", status=self._statusNow())
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+    handlers = {
+        "open": _open,
+        "run": _run,
+        "count": _count,
+        "status": _status,
+        "stop": _stop,
+    }
+
+    def junkReceived(self, line: bytes, error: Exception) -> None:
+        """See L{Talk}."""
+        self._log.warn(
+            "the parent process says {line!r}, which is no message: {error!r}",
+            line=line[:200],
+            error=error,
+        )
+
+    # What it does
+
+    def run(self) -> None:
+        """Relay until told to stop, by the parent or a signal, or until the parent is gone."""
+        reactor = self._reactor
+        reactor.addSystemEventTrigger("before", "shutdown", self._end)
+        reactor.callWhenRunning(lambda: StandardIO(self, reactor=reactor))
+        reactor.run()
+
+    def connectionMade(self) -> None:
+        """See L{Talk}; from now on the reactor writes what is said."""
+        if self.isRunning:
+            self.transport.registerProducer(self, True)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{Talk}: the parent is gone, or has been told all."""
+        self._lost.callback(None)
+        self._stop()
+
+    def _end(self) -> Deferred[Any]:
+        """Say how far it came, and give all back."""
+        if not self._lost.called:
+            self.resumeProducing()
+            self.say("ended", status=self._statusNow())
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()  # once all that was said is written
+        closing: list[Deferred[Any]] = [self._relay.closeRelay(), self._lost]
+        closed: Deferred[Any] = gatherResults(closing)
+        return closed.addTimeout(_PATIENCE, self._reactor).addErrback(lambda _: None)
+
+    def _statusNow(self) -> list[object]:
+        return [each.toJSON() for each in self._relay.status()]
+
+    # What it logs
+
+    def __call__(self, event: LogEvent) -> None:
+        """See L{ILogObserver}: the parent logs it."""
+        level = event.get("log_level") or LogLevel.info
+        line = {
+            "level": level.name,
+            "namespace": str(event.get("log_namespace", "-")),
+            "time": event.get("log_time"),
+            "text": eventAsText(event, includeTimestamp=False, includeSystem=False),
+        }
+        if threading.current_thread() is threading.main_thread():
+            self._sayLog(line)
+        else:
+            self._reactor.callFromThread(self._sayLog, line)
+
+    def _sayLog(self, line: dict[str, object]) -> None:
+        if self._isPaused:
+            self._held.append(line)
+        elif not self._lost.called and not self.transport.disconnecting:
+            self.say("log", **line)
+
+    def pauseProducing(self) -> None:
+        """See L{IPushProducer}: the parent does not read for now, so log lines wait."""
+        self._isPaused = True
+
+    def resumeProducing(self) -> None:
+        """See L{IPushProducer}."""
+        self._isPaused = False
+        while self._held and not self._isPaused:
+            self._sayLog(self._held.popleft())
+
+    def stopProducing(self) -> None:
+        """See L{IPushProducer}: the parent is gone, which L{connectionLost} sees to."""

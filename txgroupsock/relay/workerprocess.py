@@ -1,0 +1,305 @@
+"""One worker process as its parent sees it, from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.protocol import ProcessProtocol, connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.logger import Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+
+from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.talk import BlockingPipes, Talk, unpacked
+
+START_PATIENCE = 60.0
+"""Seconds in which a worker has to open its routes."""
+
+STOP_PATIENCE = 5.0
+"""Seconds after which a worker that was told to end, and has not, is killed."""
+
+_PROGRAM = (
+    # What its parent would import it imports, but nothing from the folder where that happens to
+    # run, which Python, unlike twistd, would look into first: it may belong to another user.
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    "from txgroupsock.relay.worker import main; sys.exit(main())"
+)
+
+
+@frozen
+class Events:
+    """
+    What a process tells its owner, by calling these.
+
+    @ivar ready: its routes are open; with what they are now.
+    @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}.
+    @ivar reported: with what its routes are now.
+    @ivar ended: the process is no more, nor will anything more come from it; why it is not.
+    """
+
+    ready: Callable[[list[RouteStatus]], None]
+    counted: Callable[[list[list[Counters]]], None]
+    reported: Callable[[list[RouteStatus]], None]
+    ended: Callable[[str], None]
+
+
+class WorkerProcess(Talk):
+    """
+    The parent's end of the talk with one worker process.
+
+    @ivar pid: the number of the process.
+    @ivar reactor: the class of its reactor, once it is ready.
+    @ivar isReady: whether its routes are open.
+    @ivar isOnReactor: whether L{runOn} was called.
+    @ivar isCounting: whether it was asked for its counters, and has not answered.
+    @ivar problem: why it could not open its routes, if it said so.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, number: int, events: Events) -> None:
+        """
+        Start the process; see L{openRoutes}.
+
+        @raise OSError: the system has no more processes or descriptors.
+        """
+        self._reactor = reactor
+        self._number = number
+        self._events = events
+        self.reactor = self.problem = ""
+        self.isReady = self.isOnReactor = self.isCounting = False
+        self._waiting: deque[Deferred[None]] = deque()
+        self._lastWords = ""  # what it wrote that was no message: an error of Python's
+        self._pipesEnded = False
+        self._exit = ""
+        self._killing: IDelayedCall | None = None
+        with ExitStack() as mine, ExitStack() as its:
+            toIt, fromIt = _pipe(its, mine), _pipe(mine, its)
+            self._reading, self._writing = fromIt[0], toIt[1]
+            self._process: IProcessTransport = reactor.spawnProcess(
+                _Exit(self._exited),
+                sys.executable,
+                [sys.executable, "-c", _PROGRAM, str(number)],
+                {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                childFDs={0: toIt[0], 1: fromIt[1], 2: fromIt[1]},
+            )
+            mine.pop_all()
+        self.pid = int(self._process.pid)
+        self._blocking = BlockingPipes(self._reading, self._writing, START_PATIENCE)
+        self.talkOver(self._blocking)
+
+    def fileno(self) -> int:
+        """Where it can be waited for with a selector until L{runOn}."""
+        return self._reading
+
+    # What it is told
+
+    def openRoutes(self, routes: Sequence[RouteModel]) -> None:
+        """
+        Have it open its routes; before L{runOn} this may wait.
+
+        @raise OSError: it does not listen, and not because it is dead.
+        """
+        reactor = type(self._reactor).__module__
+        try:
+            self.say("open", reactor=reactor, routes=[each.toJSON() for each in routes])
+        except BrokenPipeError:  # the reading end knows more
+            pass
+
+    def waitReady(self) -> bool:
+        """
+        Wait for something from it, and handle that; before L{runOn} only.
+
+        @return: whether it need not be waited for again, since it is ready or failed.
+        """
+        data = self._blocking.read()
+        if data:
+            self.dataReceived(data)
+        elif not self.problem:
+            self.problem = f"worker {self._number} ended before it was ready"
+            if self._lastWords:
+                self.problem += f": {self._lastWords}"
+        return self.isReady or bool(self.problem)
+
+    def runOn(self, reactor: Any) -> None:
+        """Have a reactor read and write from now on."""
+        self.isOnReactor = True
+        talk: Any = StandardIO  # mypy takes Windows', which has other arguments
+        talk(self, stdin=self._reading, stdout=self._writing, reactor=reactor)
+
+    def runRoutes(self) -> None:
+        """Have it relay, as the user who this process is now."""
+        self.say(
+            "run",
+            groups=os.getgroups(),
+            gids=[os.getgid(), os.getegid()],
+            uids=[os.getuid(), os.geteuid()],
+        )
+
+    def askCounters(self) -> None:
+        """Ask for its counters; the answer is an event."""
+        self.isCounting = True
+        self.say("count")
+
+    def askStatus(self) -> Deferred[None]:
+        """Ask for its status; fires when the answer has come, or none will."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        self.say("status")
+        return waiting
+
+    def stop(self) -> None:
+        """Have it say how far it came, and end; or kill it."""
+        if self.isReady:
+            self.say("stop")
+        else:
+            self.transport.loseConnection()
+        self._killLater()
+
+    def abandon(self) -> None:
+        """Kill it, and listen to it no more; before L{runOn} only."""
+        self.kill()
+        for each in (self._reading, self._writing):
+            os.close(each)
+
+    def kill(self) -> None:
+        """End it at once."""
+        try:
+            self._process.signalProcess("KILL")
+        except ProcessExitedAlready:
+            pass
+        except PermissionError:
+            # It has not yet become who this process is now; it will end with its pipe.
+            self._log.warn("may not kill worker {number}", number=self._number)
+
+    # What it says
+
+    def _ready(self, reactor: str, status: list[Any]) -> None:
+        opened = [RouteStatus.fromJSON(each) for each in status]
+        self.isReady, self.reactor = True, str(reactor)
+        self._events.ready(opened)
+
+    def _failed(self, problem: str) -> None:
+        self.problem = str(problem)
+
+    def _counts(self, counters: list[list[Any]]) -> None:
+        self.isCounting = False
+        self._events.counted([[unpacked(end) for end in route] for route in counters])
+
+    def _status(self, status: list[Any]) -> None:
+        waiting = self._waiting.popleft()
+        try:
+            self._events.reported([RouteStatus.fromJSON(each) for each in status])
+        finally:
+            waiting.callback(None)
+
+    def _ended(self, status: list[Any]) -> None:
+        self._events.reported([RouteStatus.fromJSON(each) for each in status])
+
+    def _logged(self, level: str, namespace: str, time: float, text: str) -> None:
+        globalLogPublisher(
+            {
+                "log_level": LogLevel.lookupByName(level),
+                "log_namespace": str(namespace),
+                "log_system": f"worker {self._number}, {namespace}#{level}",
+                "log_time": float(time),
+                "log_format": "{text}",
+                "text": str(text),
+            }
+        )
+
+    handlers = {
+        "ready": _ready,
+        "failed": _failed,
+        "counts": _counts,
+        "status": _status,
+        "ended": _ended,
+        "log": _logged,
+    }
+
+    def junkReceived(self, line: bytes, error: Exception) -> None:
+        """See L{Talk}."""
+        if not line.strip():
+            return
+        self._lastWords = line[:1000].decode(errors="replace").strip()
+        self._log.warn("worker {number} wrote: {words}", number=self._number, words=self._lastWords)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """See L{Talk}: it has gone mad."""
+        self._log.error(
+            "worker {number} wrote a line of over {limit:,} bytes and is killed",
+            number=self._number,
+            limit=self.MAX_LENGTH,
+        )
+        self.kill()
+
+    # Its end
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{Talk}: nothing more comes from it."""
+        self._pipesEnded = True
+        self._killLater()
+        self._endIfAll()
+
+    def _exited(self, why: str) -> None:
+        self._exit = why
+        if self._killing is not None and self._killing.active():
+            self._killing.cancel()
+        self._endIfAll()
+
+    def _endIfAll(self) -> None:
+        """What it said last may come after its end."""
+        if not self._exit or not self._pipesEnded:
+            return
+        while self._waiting:
+            self._waiting.popleft().callback(None)
+        self._events.ended(self._exit)
+
+    def _killLater(self) -> None:
+        def kill() -> None:
+            self._log.warn(
+                "worker {number} did not end within {seconds:g} s and is killed",
+                number=self._number,
+                seconds=STOP_PATIENCE,
+            )
+            self.kill()
+
+        if self._killing is None and not self._exit:
+            self._killing = self._reactor.callLater(STOP_PATIENCE, kill)
+
+
+class _Exit(ProcessProtocol):
+    """Tells how a process ended, in words."""
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
+
+    def processEnded(self, reason: Failure) -> None:
+        """See L{IProcessProtocol}."""
+        end = reason.value
+        if isinstance(end, ProcessTerminated) and end.signal:
+            self._ended(f"was ended by {signal.Signals(end.signal).name}")
+        elif isinstance(end, (ProcessTerminated, ProcessDone)):
+            self._ended(f"exited with status {end.exitCode}")
+        else:
+            self._ended(f"ended: {reason.getErrorMessage()}")
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """A pipe; each of its ends is closed by one of these."""
+    ends = os.pipe()
+    for each, owner in zip(ends, (reader, writer), strict=True):
+        owner.callback(os.close, each)
+    return ends
