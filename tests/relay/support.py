@@ -295,6 +295,11 @@ class Twistd:
         self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def messages(self) -> list[str]:
         """The lines it printed, without time and system."""
         return [re.sub(r"^\S+ \[[^]]*\] ", "", line) for line in self.text.splitlines()]

@@ -88,13 +88,15 @@ def test_thousandRoutesWithOneInputAreOneShare() -> None:
     [
         (["udp://:5000"], ["udp://10.0.0.1:5000"]),
         (
-            ["udp://10.0.0.1@232.1.1.1:5000?interface=eth0", "udp://10.0.0.2@232.1.1.1:5000"
-             "?interface=eth0&latency=250ms"],
-            ["udp://example.org:6000?ttl=8&dscp=34&rate=2Mbit"],
+            [
+                "udp://10.0.0.1@232.1.1.1:5000?interface=eth0",
+                "udp://10.0.0.2@232.1.1.1:5000?interface=eth0&latency=250ms",
+            ],
+            ["udp://example.org:6000?ttl=8&dscp=34&rate=2M"],
         ),
         (["udp://[fe80::1%eth0]:5000"], ["udp://[2001:db8::1]@[ff15::1]:5000?interface=lo"]),
     ],
-)  # fmt: skip
+)
 def test_aRouteGoesThroughJSON(inputs: list[str], outputs: list[str]) -> None:
     """A route comes out of JSON as it went in."""
     route = RouteModel.of(inputs, outputs)

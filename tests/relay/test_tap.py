@@ -22,6 +22,7 @@ from txgroupsock.relay.demo import DemoService
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.tap import Options, makeService
+from txgroupsock.relay.workers import Workers
 
 HINT = "'twistd groupsock-relay --help' lists the options"
 LOW_PORT = 80
@@ -95,6 +96,22 @@ def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) ->
 
 
 @pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ([], Relay),
+        (["--workers=1"], Relay),
+        (["--workers=2"], Workers),
+        (["--workers=256"], Workers),
+    ],
+)
+def test_theRoutesMayBeSharedOutAmongProcesses(arguments: list[str], kind: type) -> None:
+    """--workers says how many processes there are; without it, or with 1, there is this one."""
+    service = makeService(parsed(*arguments, "--from=udp://:5", "--to=udp://127.0.0.1:6"))
+    assert isinstance(service, RelayService)
+    assert isinstance(service.relay, kind)
+
+
+@pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         ([], f"--from is missing; --demo shows the relay at work; {HINT}"),
@@ -124,6 +141,17 @@ def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) ->
         (
             ["--demo=" + "9" * 400],
             f"--demo={'9' * 400}: the seconds to run are a number, such as 10; {HINT}",
+        ),
+        *(
+            (
+                [f"--workers={count}", "--from=udp://:5", "--to=udp://127.0.0.1:6"],
+                f"--workers={count}: the number of processes is from 1 to 256; {HINT}",
+            )
+            for count in ("0", "257", "-1", "two", "1.5", "", "9" * 400, "\u0665")
+        ),
+        (
+            ["--demo", "--workers=2"],
+            f"--demo runs in one process: leave out --workers; {HINT}",
         ),
         (["--demo="], f"--demo=: the seconds to run are a number, such as 10; {HINT}"),
         (["--form=udp://:5"], f"option --form not recognized; {HINT}"),
@@ -160,7 +188,14 @@ def test_theHelpHasEveryOption(capsys: pytest.CaptureFixture[str]) -> None:
         parsed("--help")
     assert not caught.value.code
     text = capsys.readouterr().out
-    for each in ("--from=", "--to=", "--demo=", "udp://[source@]address:port", "SIGUSR1"):
+    for each in (
+        "--from=",
+        "--to=",
+        "--demo=",
+        "--workers=",
+        "udp://[source@]address:port",
+        "SIGUSR1",
+    ):
         assert each in text
 
 

@@ -74,7 +74,7 @@ class Worker(Talk):
     def __init__(self) -> None:
         self.isRunning = False
         self._lost: Deferred[None] = Deferred()
-        self._isPaused = False
+        self._isStopping = self._isPaused = False
         self._held: deque[dict[str, object]] = deque(maxlen=_HELD)
 
     # What it is told
@@ -130,8 +130,9 @@ class Worker(Talk):
         self.say("status", status=self._statusNow())
 
     def _stop(self) -> None:
-        if self._reactor.running:
-            self._reactor.stop()
+        if not self._isStopping:
+            self._isStopping = True
+            self._reactor.callWhenRunning(self._reactor.stop)  # it may be told so too soon
 
     handlers = {
         "open": _open,
@@ -169,7 +170,8 @@ class Worker(Talk):
         self._stop()
 
     def _end(self) -> Deferred[Any]:
-        """Say how far it came, and give all back."""
+        """Say how far it came, and give all back; the reactor is stopping."""
+        self._isStopping = True
         if not self._lost.called:
             self.resumeProducing()
             self.say("ended", status=self._statusNow())

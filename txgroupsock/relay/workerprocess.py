@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IDelayedCall, IProcessTransport
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.logger import Logger, LogLevel, globalLogPublisher
@@ -29,6 +29,8 @@ START_PATIENCE = 60.0
 
 STOP_PATIENCE = 5.0
 """Seconds after which a worker that was told to end, and has not, is killed."""
+
+_REAPING = 0.05  # seconds from one look for the end of a process to the next
 
 _PROGRAM = (
     # What its parent would import it imports, but nothing from the folder where that happens to
@@ -85,10 +87,11 @@ class WorkerProcess(Talk):
         self._pipesEnded = False
         self._exit = ""
         self._killing: IDelayedCall | None = None
+        self._reaping: IDelayedCall | None = None
         with ExitStack() as mine, ExitStack() as its:
             toIt, fromIt = _pipe(its, mine), _pipe(mine, its)
             self._reading, self._writing = fromIt[0], toIt[1]
-            self._process: IProcessTransport = reactor.spawnProcess(
+            self._process: Any = reactor.spawnProcess(
                 _Exit(self._exited),
                 sys.executable,
                 [sys.executable, "-c", _PROGRAM, str(number)],
@@ -171,8 +174,7 @@ class WorkerProcess(Talk):
     def abandon(self) -> None:
         """Kill it, and listen to it no more; before L{runOn} only."""
         self.kill()
-        for each in (self._reading, self._writing):
-            os.close(each)
+        self._closePipes()
 
     def kill(self) -> None:
         """End it at once."""
@@ -249,15 +251,24 @@ class WorkerProcess(Talk):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{Talk}: nothing more comes from it."""
+        self._closePipes()  # StandardIO leaves that to others
         self._pipesEnded = True
         self._killLater()
         self._endIfAll()
+        self._reap()
 
     def _exited(self, why: str) -> None:
         self._exit = why
-        if self._killing is not None and self._killing.active():
-            self._killing.cancel()
+        for each in (self._killing, self._reaping):
+            if each is not None and each.active():
+                each.cancel()
         self._endIfAll()
+
+    def _reap(self) -> None:
+        """Look whether it has ended: uvloop keeps to itself the signal that would tell."""
+        if not self._exit:
+            self._reaping = self._reactor.callLater(_REAPING, self._reap)
+            self._process.reapProcess()
 
     def _endIfAll(self) -> None:
         """What it said last may come after its end."""
@@ -266,6 +277,10 @@ class WorkerProcess(Talk):
         while self._waiting:
             self._waiting.popleft().callback(None)
         self._events.ended(self._exit)
+
+    def _closePipes(self) -> None:
+        for each in (self._reading, self._writing):
+            os.close(each)
 
     def _killLater(self) -> None:
         def kill() -> None:

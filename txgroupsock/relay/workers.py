@@ -288,7 +288,8 @@ class Worker:
     def _ended(self, why: str) -> None:
         process, self.process = self.process, None
         final = self.known
-        warning = f"worker {self.number} is not running: it {why}"
+        reason = process.problem if process is not None and process.problem else f"it {why}"
+        warning = f"worker {self.number} is not running: {reason}"
         self._before, self._now = [each.closed(warning) for each in final], None
         if self._stopped is not None:
             stopped, self._stopped = self._stopped, None
@@ -302,15 +303,7 @@ class Worker:
         if process.isReady and self._reactor.seconds() - self._readySince >= self.steady:
             self._delay = self.firstDelay
         if process.problem:
-            self._log.error(
-                "worker {number} could not be started again: {problem}{advice}; it is tried "
-                "again in {delay:g} s; {routes}",
-                number=self.number,
-                problem=process.problem,
-                advice=self._advice(),
-                delay=self._delay,
-                routes=self._describe(),
-            )
+            self._logFailure(process.problem)
         else:
             self._log.error(
                 "worker {number} (process {pid}) {why}; it is started again in {delay:g} s; "
@@ -331,16 +324,32 @@ class Worker:
         try:
             process = self._newProcess()
         except OSError as error:
-            self._log.error(
-                "worker {number} cannot be started: {error}; it is tried again in {delay:g} s",
-                number=self.number,
-                error=error,
-                delay=self._delay,
-            )
+            self._logFailure(error)
             self._tryLater()
         else:
             process.runOn(self._reactor)
             process.openRoutes(self.routes)
+
+    def _logFailure(self, problem: object) -> None:
+        advice = (
+            ".  The first time another user did this, whose rights were given up since: start the "
+            "whole relay again, or let it be the same user from the start, for low ports with "
+            "CAP_NET_BIND_SERVICE (AmbientCapabilities= in its systemd unit)"
+        )
+        self._log.error(
+            "worker {number} could not be started again: {problem}{advice}; it is tried again in "
+            "{delay:g} s; {routes}",
+            number=self.number,
+            problem=problem,
+            advice="" if self._user == os.geteuid() else advice,
+            delay=self._delay,
+            routes=self._describe(),
+        )
+
+    def _describe(self) -> str:
+        inputs = list(dict.fromkeys(str(each.input) for each in self.routes))
+        more = f" and {len(inputs) - 5} more" if len(inputs) > 5 else ""
+        return f"it has the routes from {', '.join(inputs[:5])}{more}"
 
     def abandon(self) -> None:
         """End at once, as if nothing had been."""
@@ -348,17 +357,3 @@ class Worker:
             self._isStopping = True
             self.process.abandon()
             self.process = None
-
-    def _advice(self) -> str:
-        if self._user == os.geteuid():
-            return ""
-        return (
-            ".  The first time this was done by another user, whose rights were given up since: "
-            "start the whole relay again, or give it the right itself, for low ports with "
-            "AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit instead of --uid"
-        )
-
-    def _describe(self) -> str:
-        inputs = list(dict.fromkeys(str(each.input) for each in self.routes))
-        more = f" and {len(inputs) - 5} more" if len(inputs) > 5 else ""
-        return f"it has the routes from {', '.join(inputs[:5])}{more}"
