@@ -53,6 +53,21 @@ def totals(routes: list[RouteStatus]) -> list[tuple[int, int]]:
     return [(each.input.counters.datagrams, each.outputs[0].counters.datagrams) for each in routes]
 
 
+JUNK = b"""{"kind": "status"}
+{"kind": "status", "status": []}
+{"kind": "counts", "counters": [[]]}
+{"kind": "counts", "counters": [[[1, 2, 3], 4]]}
+{"kind": "ready", "reactor": "", "status": [{}]}
+{"kind": "log", "level": "loud", "namespace": "", "time": 1, "text": ""}
+{"kind": "log", "level": "warn", "namespace": "", "time": "soon", "text": ""}
+{"kind": "open", "reactor": 5, "routes": 6}
+{"kind": "run", "groups": 1, "gids": 2, "uids": 3}
+{"kind": "no"}
+
+[]
+"""
+
+
 class Running:
     """
     A relay of so many routes, each to a listener, with as many workers.
@@ -313,7 +328,7 @@ async def test_junkOnThePipesDoesNoHarm(reactor: Any) -> None:
         with loggedLines() as lines:
             for number in (0, 1):
                 with open(f"/proc/{pid}/fd/{number}", "wb") as pipe:
-                    pipe.write(b'Segment\xffation\n{"kind": "status"}\n{"kind": "no"}\n[]\n\n')
+                    pipe.write(b"Segment\xffation\n" + JUNK)
             await until(
                 reactor, lambda: any(line.startswith("worker 1 wrote: []") for line in lines)
             )

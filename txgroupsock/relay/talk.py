@@ -118,7 +118,8 @@ class BlockingPipes:
 
 def packed(counters: Counters) -> list[object]:
     """Counters as JSON, briefly, for they are sent every second."""
-    return [counters.datagrams, counters.bytes, dict(+counters.dropped)]
+    dropped = {reason: count for reason, count in counters.dropped.items() if count}
+    return [counters.datagrams, counters.bytes, dropped]
 
 
 def unpacked(value: Sequence[Any]) -> Counters:

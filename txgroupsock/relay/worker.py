@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -37,26 +38,22 @@ _PATIENCE = 5.0  # seconds that the last words may take, once it is told to end 
 _HELD = 1000  # log lines that wait for room in the pipe; of more, the oldest are lost
 
 
-def main() -> int:
-    """Run the process; returns its exit status."""
+def main() -> None:
+    """
+    Run the process; it ends with status 1 if its routes could not be opened.
+
+    Python would take 0.2 s of CPU to tidy up, and there may be many workers to wait for.
+    """
     # Ctrl-C is sent to the whole terminal, and so may SIGUSR1 be: both are meant for the parent.
     for each in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
     pipes, worker = BlockingPipes(0, 1), Worker()
     worker.talkOver(pipes)
     globalLogBeginner.beginLoggingTo([worker])
-    try:
-        while not worker.isRunning:
-            data = pipes.read()
-            if not data:
-                return 1
-            worker.dataReceived(data)
-            if pipes.disconnecting:
-                return 1
-    except BrokenPipeError:
-        return 1
+    if not worker.prepare(pipes):
+        os._exit(1)
     worker.run()
-    return 0
+    os._exit(0)
 
 
 @implementer(ILogObserver)
@@ -92,9 +89,9 @@ class Worker(Talk):
         from twisted.internet import reactor as installed
 
         self._reactor = installed
-        model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
-        self._relay = Relay.of(installed, model)
         try:
+            model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
+            self._relay = Relay.of(installed, model)
             opened = self._relay.openRelay()
         except OSError as error:
             self._fail(str(error))
@@ -152,6 +149,18 @@ class Worker(Talk):
 
     # What it does
 
+    def prepare(self, pipes: BlockingPipes) -> bool:
+        """Do as told until told to run; returns whether that came."""
+        try:
+            while not self.isRunning and not pipes.disconnecting:
+                data = pipes.read()
+                if not data:
+                    break
+                self.dataReceived(data)
+        except BrokenPipeError:
+            pass
+        return self.isRunning
+
     def run(self) -> None:
         """Relay until told to stop, by the parent or a signal, or until the parent is gone."""
         reactor = self._reactor
@@ -192,7 +201,7 @@ class Worker(Talk):
         line = {
             "level": level.name,
             "namespace": str(event.get("log_namespace", "-")),
-            "time": event.get("log_time"),
+            "time": event.get("log_time") or time.time(),
             "text": eventAsText(event, includeTimestamp=False, includeSystem=False),
         }
         if threading.current_thread() is threading.main_thread():

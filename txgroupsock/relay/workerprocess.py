@@ -30,13 +30,15 @@ START_PATIENCE = 60.0
 STOP_PATIENCE = 5.0
 """Seconds after which a worker that was told to end, and has not, is killed."""
 
+_LEVELS = {each.name: each for each in LogLevel.iterconstants()}
+
 _REAPING = 0.05  # seconds from one look for the end of a process to the next
 
 _PROGRAM = (
     # What its parent would import it imports, but nothing from the folder where that happens to
     # run, which Python, unlike twistd, would look into first: it may belong to another user.
     "import sys; sys.path[:] = filter(None, sys.path); "
-    "from txgroupsock.relay.worker import main; sys.exit(main())"
+    "from txgroupsock.relay.worker import main; main()"
 )
 
 
@@ -213,7 +215,7 @@ class WorkerProcess(Talk):
     def _logged(self, level: str, namespace: str, time: float, text: str) -> None:
         globalLogPublisher(
             {
-                "log_level": LogLevel.lookupByName(level),
+                "log_level": _LEVELS[level],
                 "log_namespace": str(namespace),
                 "log_system": f"worker {self._number}, {namespace}#{level}",
                 "log_time": float(time),

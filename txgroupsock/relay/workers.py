@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -87,9 +86,7 @@ class Workers:
             )
         allowOpenFiles(_SPARE_FILES + _FILES * len(workers))
         try:
-            for each in workers:
-                each.begin()
-            self._waitReady()
+            self._begin()
         except KeyboardInterrupt:
             self._abandon()
             raise InterruptedError("interrupted") from None
@@ -111,14 +108,15 @@ class Workers:
         """See L{IRelay}; what a worker last said, if it does not answer."""
         return gatherResults([each.status() for each in self.workers]).addCallback(self._inOrder)
 
-    def _waitReady(self) -> None:
-        deadline = time.monotonic() + START_PATIENCE
+    def _begin(self) -> None:
+        """Start every worker, as many at a time as there are cores to start them."""
+        left = list(reversed(self.workers))
         with selectors.DefaultSelector() as selector:
-            for each in self.workers:
-                assert each.process is not None  # noqa: S101 - it was just begun
-                selector.register(each.process, selectors.EVENT_READ, each.process)
-            while selector.get_map():
-                heard = selector.select(max(0.0, deadline - time.monotonic()))
+            while left or selector.get_map():
+                while left and len(selector.get_map()) < (os.cpu_count() or 1):
+                    process = left.pop().begin()
+                    selector.register(process, selectors.EVENT_READ, process)
+                heard = selector.select(START_PATIENCE)
                 if not heard:
                     raise TimeoutError(
                         f"worker processes did not open their routes within {START_PATIENCE:g} s"
@@ -192,16 +190,18 @@ class Worker:
 
     # From the start to the end, as long as all is well
 
-    def begin(self) -> None:
+    def begin(self) -> WorkerProcess:
         """
-        Start the first process, whose routes will be open once L{WorkerProcess.isReady}.
+        Start the first process, which is ready once it says so (L{WorkerProcess.waitReady}).
 
         @raise OSError: it cannot be started.
         """
         self._isStopping = False
         self._delay = self.firstDelay
         self._user = os.geteuid()
-        self._newProcess().openRoutes(self.routes)
+        process = self._newProcess()
+        process.openRoutes(self.routes)
+        return process
 
     def run(self) -> None:
         """Relay; the reactor is running."""

@@ -1,0 +1,139 @@
+"""A worker process, as far as it can be seen in this one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, LogLevel
+from twisted.python.failure import Failure
+
+from tests.relay.support import SECONDS, freePort
+from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.worker import Worker
+
+
+class Pipe(StringTransport):
+    """Keeps what the worker says."""
+
+    said: Deferred[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        super().write(data)  # type: ignore[no-untyped-call]
+        if self.said is not None:
+            self.said.callback(None)
+
+    def text(self) -> bytes:
+        """All that was written."""
+        return bytes(self.value())  # type: ignore[no-untyped-call]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All of it so far."""
+        return [json.loads(line) for line in self.text().splitlines()]
+
+
+def connected() -> tuple[Worker, Pipe]:
+    """A worker that runs without a process."""
+    worker, pipe = Worker(), Pipe()  # type: ignore[no-untyped-call]
+    worker.makeConnection(pipe)  # type: ignore[no-untyped-call]
+    return worker, pipe
+
+
+def event(text: str, **more: object) -> LogEvent:
+    """Something to log."""
+    return {
+        "log_level": LogLevel.warn,
+        "log_namespace": "here",
+        "log_time": 1.5,
+        "log_format": "{text}",
+        "text": text,
+        **more,
+    }
+
+
+def test_aLogLineIsOneMessage() -> None:
+    """What is logged is a message with level, origin, time and the whole text, traceback too."""
+    worker, pipe = connected()
+    worker(event("one\ntwo {three} \ud800"))
+    worker(event("it failed", log_failure=Failure(ValueError("because"))))
+    worker({"isError": 0})
+    [line, failure, bare] = pipe.messages()
+    assert line == {
+        "kind": "log",
+        "level": "warn",
+        "namespace": "here",
+        "time": 1.5,
+        "text": "one\ntwo {three} \ud800",
+    }
+    assert failure["text"].startswith("it failed\n")
+    assert "ValueError: because" in failure["text"]
+    assert (bare["level"], bare["namespace"]) == ("info", "-")
+    assert bare["time"] > 1e9
+
+
+def test_logLinesWaitForThePipe() -> None:
+    """While the parent does not read, log lines wait, a thousand of them at most; then they are
+    sent in their order.
+    """
+    worker, pipe = connected()
+    worker.pauseProducing()
+    for number in range(1500):
+        worker(event(str(number)))
+    assert pipe.messages() == []
+    worker.resumeProducing()
+    worker(event("next"))
+    texts = [each["text"] for each in pipe.messages()]
+    assert texts == [*(str(number) for number in range(500, 1500)), "next"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_aThreadMayLog(reactor: Any) -> None:
+    """What another thread logs is written by the thread of the reactor."""
+    worker, pipe = connected()
+    worker._reactor = reactor
+    pipe.said = Deferred()
+    thread = threading.Thread(target=worker, args=(event("from a thread"),))
+    thread.start()
+    await pipe.said.addTimeout(SECONDS, reactor)
+    thread.join()
+    assert [each["text"] for each in pipe.messages()] == ["from a thread"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_aReactorThatCannotBeInstalledIsReplaced(reactor: Any) -> None:
+    """Where the parent's reactor is of a kind that no module installs, the usual one
+    is used.
+    """
+    worker, pipe = connected()
+    route = RouteModel.of([f"udp://127.0.0.1:{freePort()}"], ["udp://127.0.0.1:9"])
+    worker._open("txgroupsock.interfaces", [route.toJSON()])
+    [ready] = [each for each in pipe.messages() if each["kind"] == "ready"]
+    assert ready["reactor"] == f"{type(reactor).__module__}.{type(reactor).__qualname__}"
+    await worker._relay.closeRelay()
+
+
+def test_whatTheRelayCannotExpectFailsToo(reactor: Any) -> None:
+    """An error that is no operator's mistake still ends the start, and asks to be reported."""
+    worker, pipe = connected()
+    worker._open("txgroupsock.interfaces", [{"input": {}, "outputs": []}])
+    [failed] = [each for each in pipe.messages() if each["kind"] == "failed"]
+    assert failed["problem"] == "a worker process failed with KeyError('address'), please report it"
+    assert pipe.disconnecting
+
+
+def test_whoEndsBeforeItRunsIsNotToRun() -> None:
+    """A worker whose parent ends, or that could not open its routes, does not run."""
+
+    class Ended:
+        reading = writing = 0
+        disconnecting = False
+
+        def read(self) -> bytes:
+            return b""
+
+    worker, _ = connected()
+    assert not worker.prepare(Ended())  # type: ignore[arg-type]
