@@ -126,7 +126,7 @@ async def running(reactor: Any, routes: int = 2, count: int = 2) -> AsyncIterato
             with loggedLines() as lines:
                 await made.service.stopService()
             assert not any(isAlive(each) for each in pids)
-            assert not any("is killed" in line or "wrote" in line for line in lines)
+            assert [line for line in lines if "is killed" in line or "wrote" in line] == []
     finally:
         made.close()
 

@@ -127,9 +127,9 @@ class Worker(Talk):
         self.say("status", status=self._statusNow())
 
     def _stop(self) -> None:
-        if not self._isStopping:
-            self._isStopping = True
-            self._reactor.callWhenRunning(self._reactor.stop)  # it may be told so too soon
+        wasStopping, self._isStopping = self._isStopping, True
+        if self._reactor.running and not wasStopping:
+            self._reactor.stop()
 
     handlers = {
         "open": _open,
@@ -165,8 +165,13 @@ class Worker(Talk):
         """Relay until told to stop, by the parent or a signal, or until the parent is gone."""
         reactor = self._reactor
         reactor.addSystemEventTrigger("before", "shutdown", self._end)
-        reactor.callWhenRunning(lambda: StandardIO(self, reactor=reactor))
+        reactor.callWhenRunning(self._connect)
         reactor.run()
+
+    def _connect(self) -> None:
+        StandardIO(self, reactor=self._reactor)
+        if self._isStopping:  # it was told so together with being told to run
+            self._reactor.stop()
 
     def connectionMade(self) -> None:
         """See L{Talk}; from now on the reactor writes what is said."""

@@ -278,7 +278,9 @@ class WorkerProcess(Talk):
             return
         while self._waiting:
             self._waiting.popleft().callback(None)
-        self._events.ended(self._exit)
+        # Not at once: the reactor may hold further events of these pipes, and would take them
+        # for those of new pipes with the same numbers.
+        self._reactor.callLater(0, self._events.ended, self._exit)
 
     def _closePipes(self) -> None:
         for each in (self._reading, self._writing):
