@@ -169,6 +169,8 @@ class Worker(Talk):
         reactor.run()
 
     def _connect(self) -> None:
+        # Twisted's own fails where the parent's word comes just before the signal.
+        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._stop))
         StandardIO(self, reactor=self._reactor)
         if self._isStopping:  # it was told so together with being told to run
             self._reactor.stop()
