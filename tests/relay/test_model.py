@@ -83,7 +83,7 @@ def test_aRouteHasOneInput(other: str) -> None:
         other,
         (
             f"a route has one input, and {first!r} is another; only the source may differ.  "
-            "Give each route its own --from and --to, one after the other"
+            "Give it a route of its own: --from and --to after these, or another [[route]]"
         ),
     )
 

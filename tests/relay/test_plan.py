@@ -47,6 +47,7 @@ def test_aCircleIsRefused(routes: list[tuple[str, str]], url: str, back: str) ->
         [(A, B), (B, C), (C, D)],
         [(A, B), (A, C), (B, D), (C, D)],
         [(f"{A}?interface=lo", f"{B}?interface=lo"), (f"{B}?interface=x", A)],
+        [(A, B), (B, "udp://127.0.0.1:6000"), (B, "udp://127.0.0.2:6000"), ("udp://:6000", C)],
     ],
 )
 def test_aChainIsNoCircle(routes: list[tuple[str, str]]) -> None:

@@ -129,11 +129,11 @@ def test_theRoutesMayBeSharedOutAmongProcesses(arguments: list[str], kind: type)
         ),
         (
             ["--demo", "--to=udp://127.0.0.1:5"],
-            f"--demo has streams of its own: leave out --from and --to; {HINT}",
+            f"--demo has streams of its own: leave out --from and --to, and --config; {HINT}",
         ),
         (
             ["--from=udp://:5", "--demo=3"],
-            f"--demo has streams of its own: leave out --from and --to; {HINT}",
+            f"--demo has streams of its own: leave out --from and --to, and --config; {HINT}",
         ),
         (["--demo=soon"], f"--demo=soon: the seconds to run are a number, such as 10; {HINT}"),
         (["--demo=-1"], f"--demo=-1: the seconds to run are a number, such as 10; {HINT}"),

@@ -54,6 +54,12 @@ class InputModel:
         """Its URL, without sources."""
         return _urlOf(str(self.address), self.port, interface=self.interface)
 
+    @property
+    def name(self) -> str:
+        """Its URL, with the first of its sources."""
+        source = self.sources[0] if self.sources else None
+        return _urlOf(str(self.address), self.port, source, interface=self.interface)
+
     @classmethod
     def parse(cls, url: str) -> InputModel:
         """The input that one URL names; see L{of}."""
@@ -67,14 +73,15 @@ class InputModel:
         @raise URLError: they name several inputs, or one that cannot be.
         """
         first = cls._ofOne(urls[0])
-        sources = list(first.sources)
+        sources = dict.fromkeys(first.sources)
         for url in urls[1:]:
             other = cls._ofOne(url)
             if other.heard(()) != first.heard(()):
                 raise URLError(
                     url.text,
                     f"a route has one input, and {urls[0].text!r} is another; only the source "
-                    "may differ.  Give each route its own --from and --to, one after the other",
+                    "may differ.  Give it a route of its own: --from and --to after these, or "
+                    "another [[route]]",
                 )
             if not other.sources or not first.sources:
                 raise URLError(
@@ -82,7 +89,7 @@ class InputModel:
                 )
             if other.sources[0] in sources:
                 raise URLError(url.text, "it is there twice; leave one out")
-            sources.extend(other.sources)
+            sources.update(dict.fromkeys(other.sources))
             first = evolve(first, latency=least(first.latency, other.latency))
         return evolve(first, sources=tuple(sources))
 

@@ -7,12 +7,11 @@ Nothing is opened here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, field, frozen
 
 from txgroupsock.primitives import (
     AddressError,
@@ -27,10 +26,15 @@ from txgroupsock.relay.url import StreamURL, URLError
 
 @frozen
 class RouteModel:
-    """One input, and the outputs that all of it goes to."""
+    """
+    One input, and the outputs that all of it goes to.
+
+    @ivar name: what people call it; C{""} outside a L{RelayModel}, where each has its own.
+    """
 
     input: InputModel
     outputs: tuple[OutputModel, ...]
+    name: str = ""
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""
@@ -48,7 +52,8 @@ class RouteModel:
         incoming["sources"] = tuple(parseAddress(each) for each in incoming["sources"])
         for each in outgoing:
             each["source"] = each["source"] and parseAddress(each["source"])
-        return cls(InputModel(**incoming), tuple(OutputModel(**each) for each in outgoing))
+        outputs = tuple(OutputModel(**each) for each in outgoing)
+        return cls(InputModel(**incoming), outputs, value["name"])
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -58,60 +63,218 @@ class RouteModel:
         @param inputs: one, or several that differ in their source only.
         @raise URLError: one of them is wrong, or two do not go together.
         """
-        incoming = InputModel.of([StreamURL.parse(each) for each in inputs])
-        outgoing: list[OutputModel] = []
-        for each in outputs:
-            output = OutputModel.parse(each)
-            if _isLoop(incoming, output):
-                raise URLError(
-                    each,
-                    "it is the input too, so everything would go round in a loop; change the "
-                    "address or the port, or, for a group, give both a different interface",
-                )
-            # Whatever their TTLs, two of the same would bring every datagram twice.
-            if any(output.target == other.target for other in outgoing):
-                raise URLError(each, "it is there twice; leave one out")
-            outgoing.append(output)
-        return cls(incoming, tuple(outgoing))
+        refusals: list[Refusal] = []
+        draft = _Draft.of(0, RouteRequest(inputs, outputs), refusals.append)
+        if refusals or draft is None:
+            raise _firstOf(refusals)
+        return draft.route
 
 
 @frozen
 class RelayModel:
-    """The routes of one relay."""
+    """
+    The routes of one relay.
+
+    @ivar disabled: routes that are described, but not to be run.
+    @ivar workers: processes to share them out among; L{None} if that was not said.
+    """
 
     routes: tuple[RouteModel, ...]
+    disabled: tuple[RouteModel, ...] = ()
+    workers: int | None = None
 
     @classmethod
-    def of(cls, routes: Sequence[tuple[Sequence[str], Sequence[str]]]) -> RelayModel:
+    def of(cls, routes: Sequence[tuple[Sequence[str], Sequence[str]] | RouteRequest]) -> RelayModel:
         """
         The relay whose routes have these URLs, inputs and outputs of each.
 
         @raise URLError: one of them is wrong, or they do not go together.
         """
-        made = tuple(RouteModel.of(inputs, outputs) for inputs, outputs in routes)
-        _refuseLoops(made)
-        return cls(made)
+        refusals: list[Refusal] = []
+        model = cls.checked([RouteRequest(*each) for each in routes], refusals.append)
+        if refusals:
+            raise _firstOf(refusals)
+        return model
+
+    @classmethod
+    def checked(cls, routes: Sequence[RouteRequest], refuse: Refuse) -> RelayModel:
+        """
+        The relay that is asked for, without what is wrong in it.
+
+        @param refuse: called with each thing that is wrong; if it never is, the model is whole.
+        """
+        taken = _refuseSameNames(routes, refuse)
+        drafts = []
+        for number, request in enumerate(routes):
+            draft = _Draft.of(number, request, refuse)
+            if draft is not None:
+                name = request.name or _freeName(draft.route.input.name, taken)
+                drafts.append(evolve(draft, route=evolve(draft.route, name=name)))
+        running = [each for each in drafts if routes[each.number].isEnabled]
+        _refuseSameOutputs(running, refuse)
+        _refuseLoops(running, refuse)
+        return cls(
+            tuple(each.route for each in running),
+            tuple(each.route for each in drafts if not routes[each.number].isEnabled),
+        )
 
 
-def _refuseLoops(routes: Sequence[RouteModel]) -> None:
+class RouteRequest(NamedTuple):
     """
-    Refuse routes that feed each other in a circle, as far as can be told from here.
+    What a route is asked to be, unchecked.
 
-    @raise URLError: they do; it names the output that closes the circle.
+    @ivar inputs: URLs, of which several differ in their source only.
+    @ivar outputs: URLs.
+    @ivar name: C{""} for its input's.
     """
-    feeding = feeds(routes)
-    order: TopologicalSorter[int] = TopologicalSorter()
-    for index, other in feeding:
-        order.add(other, index)
-    try:
-        order.prepare()
-    except CycleError as error:
-        *_, last, first = error.args[1]
-        raise URLError(
-            str(feeding[last, first]),
-            f"it leads back to {routes[first].input}, from which it comes, so everything would "
-            "go round in a loop; leave one of these routes out, or change an address or a port",
-        ) from None
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    name: str = ""
+    isEnabled: bool = True
+
+
+@frozen
+class Refusal:
+    """
+    One thing that is wrong in what was asked for.
+
+    @ivar route: in which request, from 0.
+    @ivar key: C{"from"}, C{"to"} or C{"name"}.
+    @ivar index: which of its URLs, from 0.
+    @ivar error: what is wrong, and how to mend it.
+    """
+
+    route: int
+    key: str
+    index: int
+    error: URLError
+
+
+Refuse = Callable[[Refusal], None]
+
+
+@frozen
+class _Draft:
+    """
+    What is right in a request.
+
+    @ivar number: which request it was.
+    @ivar route: it, without the outputs that are wrong.
+    @ivar positions: where each of these outputs stood.
+    """
+
+    number: int
+    route: RouteModel
+    positions: Sequence[int] = field(eq=False)
+
+    @classmethod
+    def of(cls, number: int, request: RouteRequest, refuse: Refuse) -> _Draft | None:
+        """@return: L{None} if it has no input."""
+        incoming = _inputOf(number, request.inputs, refuse)
+        outgoing: dict[OutputModel, tuple[int, OutputModel]] = {}
+        for index, each in enumerate(request.outputs):
+            try:
+                output = OutputModel.parse(each)
+                if incoming is not None and _isLoop(incoming, output):
+                    raise URLError(
+                        each,
+                        "it is the input too, so everything would go round in a loop; change the "
+                        "address or the port, or, for a group, give both a different interface",
+                    )
+                # Whatever their TTLs, two of the same would bring every datagram twice.
+                if output.target in outgoing:
+                    raise URLError(each, "it is there twice; leave one out")
+            except URLError as error:
+                refuse(Refusal(number, "to", index, error))
+            else:
+                outgoing[output.target] = (index, output)
+        if incoming is None:
+            return None
+        outputs = tuple(output for _, output in outgoing.values())
+        positions = [index for index, _ in outgoing.values()]
+        return cls(number, RouteModel(incoming, outputs, request.name), positions)
+
+    def refusal(self, output: int, problem: str) -> Refusal:
+        """Refuse one of its outputs."""
+        error = URLError(str(self.route.outputs[output]), problem)
+        return Refusal(self.number, "to", self.positions[output], error)
+
+
+def _inputOf(number: int, urls: Sequence[str], refuse: Refuse) -> InputModel | None:
+    """The input that URLs name, as far as they name one."""
+    good: list[StreamURL] = []
+    sources: set[IPAddress] = set()
+    for index, text in enumerate(urls):
+        try:
+            url = StreamURL.parse(text)
+            # Each against the first alone, so that what is wrong with one is said of that one.
+            added = InputModel.of([*good[:1], url]).sources[-1:]
+            if not sources.isdisjoint(added):
+                raise URLError(text, "it is there twice; leave one out")
+        except URLError as error:
+            refuse(Refusal(number, "from", index, error))
+        else:
+            good.append(url)
+            sources.update(added)
+    return InputModel.of(good) if good else None
+
+
+def _firstOf(refusals: Sequence[Refusal]) -> Exception:
+    return refusals[0].error if refusals else ValueError("a route needs an input")
+
+
+def _refuseSameNames(routes: Sequence[RouteRequest], refuse: Refuse) -> dict[str, int]:
+    """@return: the names that were given, for L{_freeName}."""
+    first: dict[str, int] = {}
+    for number, request in enumerate(routes):
+        if request.name and first.setdefault(request.name, number) != number:
+            problem = f"route {first[request.name] + 1} has that name; give each its own"
+            refuse(Refusal(number, "name", 0, URLError(request.name, problem)))
+    return dict.fromkeys(first, 1)
+
+
+def _freeName(wanted: str, taken: dict[str, int]) -> str:
+    """
+    The name, with a number if it is taken; it is from now on.
+
+    @param taken: names, and the number that each got last.
+    """
+    name = wanted
+    while name in taken:
+        taken[wanted] += 1
+        name = f"{wanted} ({taken[wanted]})"
+    taken[name] = 1
+    return name
+
+
+def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
+    """Refuse to bring all of an input to one place twice, by two routes."""
+    first: dict[tuple[InputModel, OutputModel], _Draft] = {}
+    for draft in drafts:
+        incoming = draft.route.input
+        for index, output in enumerate(draft.route.outputs):
+            key = (incoming.heard(incoming.sources), output.target)
+            other = first.setdefault(key, draft)
+            if other is not draft:
+                problem = (
+                    f"route {other.number + 1} brings it all of {incoming} already; leave one out"
+                )
+                refuse(draft.refusal(index, problem))
+
+
+def _refuseLoops(drafts: Sequence[_Draft], refuse: Refuse) -> None:
+    """Refuse every output that closes a circle of routes, as far as can be told from here."""
+    routes = [each.route for each in drafts]
+    for index, other in _closingCircles(feeds(routes)):
+        incoming = routes[other].input
+        for position, output in enumerate(routes[index].outputs):
+            if _isLoop(incoming, output):
+                problem = (
+                    f"it leads back to {incoming}, from which it comes, so everything would go "
+                    "round in a loop; leave one of these routes out, or change an address or a port"
+                )
+                refuse(drafts[index].refusal(position, problem))
 
 
 def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
@@ -131,6 +294,31 @@ def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
                     if _isLoop(routes[other].input, output):
                         feeding[index, other] = output
     return feeding
+
+
+def _closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The edges without which a graph has no circle: those that lead back, searching in depth."""
+    following: defaultdict[int, list[int]] = defaultdict(list)
+    for index, other in edges:
+        following[index].append(other)
+    closing: list[tuple[int, int]] = []
+    isOnPath: dict[int, bool] = {}  # of those that have been seen
+    for start in tuple(following):
+        path = [] if start in isOnPath else [(start, iter(following[start]))]
+        isOnPath.setdefault(start, True)
+        while path:
+            index, rest = path[-1]
+            for other in rest:
+                if other not in isOnPath:
+                    isOnPath[other] = True
+                    path.append((other, iter(following.get(other, ()))))
+                    break
+                if isOnPath[other]:
+                    closing.append((index, other))
+            else:
+                isOnPath[index] = False
+                path.pop()
+    return closing
 
 
 def _isLoop(incoming: InputModel, output: OutputModel) -> bool:

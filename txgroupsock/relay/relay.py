@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.relay.change import Change, Outcome
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.route import Route
@@ -26,34 +27,77 @@ class Relay:
     Routes that are opened and closed together.
 
     @ivar routes: see L{Route}.
+    @ivar model: what they were made of, if that was a model.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
+        self.model: RelayModel | None = None
+        self._inputs: SharedInputs | None = None
+        self._reactor: Any = None
+        self._isOpen = False
+        self._changing = DeferredLock()
 
     @classmethod
     def of(cls, reactor: Any, model: RelayModel) -> Relay:
         """The relay that a model describes, not open yet; what its routes can share they do."""
         reactor = GroupsockReactor(reactor)
         inputs = SharedInputs(reactor)
-        return cls([Route.of(reactor, each, inputs) for each in model.routes])
+        relay = cls([Route.of(reactor, each, inputs) for each in model.routes])
+        relay.model, relay._inputs, relay._reactor = model, inputs, reactor
+        return relay
 
     def openRelay(self) -> list[RouteStatus]:
         """See L{IRelay}."""
-        allowOpenFiles(_SPARE_FILES + sum(1 + len(each.outputs) for each in self.routes))
+        allowOpenFiles(_SPARE_FILES + _filesOf(self.routes))
         with ExitStack() as opened:
             for route in self.routes:
                 route.openRoute()
                 opened.callback(route.closeRoute)
             opened.pop_all()
+        self._isOpen = True
         return self.status()
 
     def closeRelay(self) -> Deferred[list[RouteStatus]]:
         """See L{IRelay}."""
+        self._isOpen = False
         atTheEnd = self.status()
-        closed = gatherResults([each.closeRoute() for each in self.routes])
-        return closed.addCallback(lambda _: atTheEnd)
+        closed = [each.closeRoute() for each in self.routes]
+        changed = self._changing.run(lambda: None)
+        return gatherResults([*closed, changed]).addCallback(lambda _: atTheEnd)
+
+    def change(self, model: RelayModel) -> Deferred[Outcome]:
+        """
+        Go over to another model, all of it or nothing; see L{Change}.
+
+        What is in both stays as it is, open, and loses nothing.  One change is made after another.
+
+        @return: fires when what is gone is closed; or fails with the L{OSError} why something new
+            could not be opened, and all is as it was before.
+        @raise RuntimeError: this relay was not made by L{of}, or (in the L{Deferred}) is not open.
+        """
+        inputs = self._inputs
+        if inputs is None:
+            raise RuntimeError("only a relay that Relay.of made can go over to another model")
+
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._change(model, inputs)))
+
+    async def _change(self, model: RelayModel, inputs: SharedInputs) -> Outcome:
+        if not self._isOpen:
+            raise RuntimeError("this relay is not open, so nothing can be changed in it")
+        change = Change(self._reactor, inputs, self.routes, model)
+        allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
+        await change.openNew(lambda: self._isOpen)
+        routes, outcome, closed = change.commit()
+        self.routes, self.model = tuple(routes), model
+        await closed
+        return outcome
 
     def status(self) -> list[RouteStatus]:
         """See L{IRelay}."""
         return [each.status() for each in self.routes]
+
+
+def _filesOf(routes: Sequence[Route]) -> int:
+    """How many descriptors routes need, at most."""
+    return sum(1 + len(each.outputs) for each in routes)

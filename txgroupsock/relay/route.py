@@ -29,6 +29,7 @@ class Route:
     @ivar input: provides L{IRelayInput}.
     @ivar outputs: each provides L{IRelayOutput}.
     @ivar stages: each provides L{IRelayStage}; runs pass them in this order.
+    @ivar name: what people call it, or C{""}.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Route:
         input: IRelayInput,  # noqa: A002 - the builtin is not wanted here, and no other word says it
         outputs: Sequence[IRelayOutput],
         stages: Sequence[IRelayStage] = (),
+        name: str = "",
     ) -> None:
+        self.name = name
         self.input = input
         self.outputs = tuple(outputs)
         self.stages = tuple(stages)
@@ -50,7 +53,7 @@ class Route:
         """
         inputs = inputs or SharedInputs(GroupsockReactor(reactor))
         outputs = [UDPOutput(reactor, each) for each in model.outputs]
-        return cls(inputs.share(model.input), outputs)
+        return cls(inputs.share(model.input), outputs, name=model.name)
 
     @classmethod
     def fromURLs(
@@ -71,7 +74,7 @@ class Route:
         route = cls.of(reactor, RouteModel.of(inputs, urls))
         made = iter(route.outputs)
         every = [next(made) if isinstance(each, str) else each for each in outputs]
-        return cls(route.input, every, stages)
+        return cls(route.input, every, stages, route.name)
 
     def openRoute(self) -> None:
         """

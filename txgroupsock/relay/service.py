@@ -20,11 +20,13 @@ class StartError(SystemExit, Exception):
 
     Both bases matter.  As an L{Exception}, twistd removes its pid file and tells the
     process that is waiting for the daemon; as a L{SystemExit}, Python then prints the one
-    line and exits with status 1, without a traceback: it is the operator's mistake.
+    line, or one for each problem, and exits with status 1, without a traceback: it is the
+    operator's mistake.
     """
 
     def __init__(self, problem: object) -> None:
-        SystemExit.__init__(self, f"groupsock-relay: {problem}")
+        lines = str(problem).splitlines() or [""]
+        SystemExit.__init__(self, "\n".join(f"groupsock-relay: {each}" for each in lines))
 
 
 class RelayService(Service):

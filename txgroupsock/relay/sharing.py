@@ -68,13 +68,14 @@ class _Shared:
 
     def add(self, share: InputShare) -> None:
         self.shares += (share,)
-        self._agreeOnLatency()
+        self.agreeOnLatency()
 
     def remove(self, share: InputShare) -> None:
         self.shares = tuple(each for each in self.shares if each is not share)
-        self._agreeOnLatency()
+        self.agreeOnLatency()
 
-    def _agreeOnLatency(self) -> None:
+    def agreeOnLatency(self) -> None:
+        """Have the smallest latency that is wanted."""
         wanted = [each.model.latency for each in self.shares]
         if wanted:
             self.input.setLatency(reduce(least, wanted))
@@ -129,6 +130,16 @@ class InputShare:
         self._earlier = self.counters
         self._shared = None
         return self._inputs.closed(self, shared)
+
+    def setLatency(self, latency: float | None) -> None:
+        """Want another latency from now on; see L{UDPInput.setLatency}."""
+        self.model = evolve(self.model, latency=latency)
+        if self._shared is not None:
+            self._shared.agreeOnLatency()
+
+    def countFrom(self, earlier: Counters) -> None:
+        """Count on from what another share, now closed, had counted for this route."""
+        self._earlier = self._earlier.plus(earlier)
 
     def warnings(self) -> list[str]:
         """See L{IWarning}."""

@@ -6,13 +6,18 @@ import os
 import re
 from collections.abc import Sequence
 
-from twisted.application.service import IService
+from attrs import evolve
+from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 from txgroupsock import __version__
-from txgroupsock.relay.plan import RelayModel
+from txgroupsock.interfaces import IRelay
+from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
+from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
+from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.relay.url import URLError
+from txgroupsock.relay.summary import summary
 
 MOST_WORKERS = 256
 
@@ -26,7 +31,7 @@ class Options(usage.Options):
     """
 
     synopsis = (
-        "[options] --from udp://[source@]address:port[?interface=NAME] "
+        "[options] --config FILE | --from udp://[source@]address:port[?interface=NAME] "
         "--to udp://address:port[?interface=NAME&ttl=N] ..."
     )
     longdesc = (
@@ -37,10 +42,15 @@ class Options(usage.Options):
         "this host itself.  IPv6 addresses are in brackets, with a scope where they need one: "
         "udp://[fe80::1%eth0]:5000.  An interface is given by name, index or address.  A group "
         "is sent to with a TTL of 1, so it stays on the link, unless ttl= says otherwise.  "
-        "SIGUSR1 prints the counters to the log, and so does the end."
+        "SIGUSR1 prints the counters to the log, and so does the end; on SIGHUP, with --config, "
+        "the file is read again."
     )
 
+    optFlags = [
+        ["check", None, "Print what would run, or everything that is wrong, and exit with 0 or 1."],
+    ]
     optParameters = [
+        ["config", "c", None, "Take the routes from a TOML file, and again on SIGHUP."],
         [
             "demo",
             None,
@@ -66,6 +76,11 @@ class Options(usage.Options):
     def opt_version(self) -> None:
         """Print the version and exit."""
         print(f"txgroupsock {__version__}")  # noqa: T201 - what it is for
+        raise SystemExit(0)
+
+    def opt_schema(self) -> None:
+        """Print the JSON schema of the configuration file, for editors, and exit."""
+        print(schemaText(), end="")  # noqa: T201 - as above
         raise SystemExit(0)
 
     def opt_to(self, url: str) -> None:
@@ -97,21 +112,44 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check what was given, and make the routes of it."""
         if self["demo"] is not None:
-            if self["routes"]:
-                raise usage.UsageError("--demo has streams of its own: leave out --from and --to")
+            if self["routes"] or self["config"] is not None:
+                raise usage.UsageError(
+                    "--demo has streams of its own: leave out --from and --to, and --config"
+                )
+            if self["check"]:
+                raise usage.UsageError("--check is for routes: leave out --demo")
             if self["workers"] is not None:
                 raise usage.UsageError("--demo runs in one process: leave out --workers")
             self["demo"] = _seconds(self["demo"])
             return
-        self["workers"] = _workers("1" if self["workers"] is None else self["workers"])
+        given = None if self["workers"] is None else _workers(self["workers"])
+        self["relay"] = self._fromFile() if self["config"] is not None else self._fromURLs()
+        self["relay"] = evolve(self["relay"], workers=given or self["relay"].workers)
+        self["workers"] = self["relay"].workers or 1
+        if self["check"]:
+            print("\n".join(summary(self["relay"])))  # noqa: T201 - as above
+            raise SystemExit(0)
+
+    def _fromFile(self) -> RelayModel:
+        if self["routes"]:
+            raise usage.UsageError("--config has the routes: leave out --from and --to")
+        self["file"] = file = ConfigurationFile.of(self["config"])
+        try:
+            return file.read()
+        except ConfigurationError as error:
+            raise StartError(error) from None
+
+    def _fromURLs(self) -> RelayModel:
         for inputs, outputs in self["routes"] or [([], [])]:
             for option, urls in (("from", inputs), ("to", outputs)):
                 if not urls:
                     raise usage.UsageError(_missing(option, inputs or outputs))
-        try:
-            self["relay"] = RelayModel.of(self["routes"])
-        except URLError as error:
-            raise StartError(error) from None
+        refusals: list[Refusal] = []
+        routes = [RouteRequest(*each) for each in self["routes"]]
+        model = RelayModel.checked(routes, refusals.append)
+        if refusals:
+            raise StartError("\n".join(str(each.error) for each in refusals))
+        return model
 
 
 def _missing(option: str, there: list[str]) -> str:
@@ -147,5 +185,13 @@ def makeService(options: Options) -> IService:
     if options["demo"] is not None:
         return DemoService(reactor, options["demo"])
     if options["workers"] > 1:
-        return RelayService(reactor, Workers(reactor, options["relay"], options["workers"]))
-    return RelayService(reactor, Relay.of(reactor, options["relay"]))
+        relay: IRelay = Workers(reactor, options["relay"], options["workers"])
+    else:
+        relay = Relay.of(reactor, options["relay"])
+    if "file" not in options:
+        return RelayService(reactor, relay)
+    # Stopped in the opposite order: nothing is changed any more when the relay closes.
+    both = MultiService()
+    for each in (RelayService(reactor, relay), ReloadService(reactor, relay, options["file"])):
+        each.setServiceParent(both)  # type: ignore[no-untyped-call]
+    return both

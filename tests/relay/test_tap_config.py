@@ -1,0 +1,144 @@
+"""The options of twistd groupsock-relay that have to do with its configuration file."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from twisted.application.service import MultiService
+
+from tests.relay.support import Twistd
+from tests.relay.test_tap import HINT, failure, parsed
+from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.tap import makeService
+
+EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
+TO = "udp://127.0.0.1:9"
+WRONG = "workers = 0\n[[route]]\nfrom = 3\nto = 'udp://x'\n"
+PROBLEMS = [
+    "relay.toml:1: workers: 0 is not a whole number from 1 to 256",
+    "relay.toml:3: route[1].from: it is a whole number, and should be a URL or a list of URLs",
+    (
+        "relay.toml:4: route[1].to: 'udp://x': it has no port; the shape is "
+        "udp://[source@]address:port[?interface=NAME&...]"
+    ),
+]
+
+
+def ending(*arguments: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a command line prints that then ends with status 0."""
+    with pytest.raises(SystemExit) as caught:
+        parsed(*arguments)
+    assert not caught.value.code
+    return capsys.readouterr().out.splitlines()
+
+
+def refused(*arguments: str) -> str:
+    """Why a command line is refused."""
+    with pytest.raises(StartError) as caught:
+        parsed(*arguments)
+    return str(caught.value)
+
+
+def test_theRoutesMayBeInAFile() -> None:
+    """--config takes the routes from a file, and the relay goes with what reads that again."""
+    options = parsed("--config", str(EXAMPLE))
+    assert [each.name for each in options["relay"].routes] == ["news", "sports"]
+    service = makeService(options)
+    assert isinstance(service, MultiService)
+    running, reloading = service.services
+    assert isinstance(running, RelayService)
+    assert isinstance(reloading, ReloadService)
+    assert reloading._relay is running.relay
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--from=udp://:5"], "--config has the routes: leave out --from and --to"),
+        (["--demo"], "--demo has streams of its own: leave out --from and --to, and --config"),
+    ],
+)
+def test_thereIsOneSourceOfRoutes(arguments: list[str], problem: str) -> None:
+    """A file and a command line do not mix."""
+    expected = f"groupsock-relay: {problem}; {HINT}"
+    assert refused("--config", str(EXAMPLE), *arguments) == expected
+
+
+def test_theDemonstrationIsNotChecked() -> None:
+    """There is nothing to check in the demonstration."""
+    assert "--check is for routes: leave out --demo" in refused("--check", "--demo")
+
+
+def test_checkSaysWhatWouldRun(capsys: pytest.CaptureFixture[str]) -> None:
+    """--check prints the routes in words, of a file or a command line, and ends with 0."""
+    lines = ending("--check", f"--config={EXAMPLE}", capsys=capsys)
+    assert lines[:2] == ["2 routes would run", "route news"]
+    lines = ending("--check", "--from=udp://:5", f"--to={TO}", capsys=capsys)
+    assert lines == [
+        "1 route would run",
+        "route udp://0.0.0.0:5",
+        "  from every IPv4 address of this host, port 5",
+        "  to 127.0.0.1 port 9",
+    ]
+
+
+def test_everyProblemIsALine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem of a file, or of a command line, has a line of its own, with --check or not."""
+    monkeypatch.chdir(tmp_path)
+    Path("relay.toml").write_text(WRONG)
+    for options in ([], ["--check"]):
+        lines = refused("--config=relay.toml", *options).splitlines()
+        assert lines == [f"groupsock-relay: {each}" for each in PROBLEMS]
+        lines = refused("--from=udp://x:5", "--to=udp://:5", "--to=y", *options).splitlines()
+        assert [each.split("'")[:2] for each in lines] == [
+            ["groupsock-relay: ", "udp://x:5"],
+            ["groupsock-relay: ", "udp://:5"],
+            ["groupsock-relay: ", "y"],
+        ]
+
+
+def test_schemaIsPrinted(capsys: pytest.CaptureFixture[str]) -> None:
+    """--schema prints the JSON schema, and ends with 0."""
+    assert json.loads("".join(ending("--schema", capsys=capsys)))["type"] == "object"
+
+
+def test_checkNeedsNoReactor() -> None:
+    """--check loads no reactor, and leaves the example as it is: nothing is opened."""
+    program = (
+        "import sys\nfrom txgroupsock.relay.tap import Options\n"
+        "try: Options().parseOptions(['--check', '--config', sys.argv[1]])\n"
+        "finally: assert 'twisted.internet.reactor' not in sys.modules"
+    )
+    command = [sys.executable, "-c", program, str(EXAMPLE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("2 routes would run\n")
+
+
+def test_aRealCheckOpensNothing(tmp_path: Path) -> None:
+    """With --check twistd prints and ends, although the port in the file is not to be had."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        source = f"udp://127.0.0.1:{sock.getsockname()[1]}"
+        (tmp_path / "relay.toml").write_text(f"[[route]]\nfrom = '{source}'\nto = '{TO}'\n")
+        with Twistd(tmp_path, "--config=relay.toml", "--check", options=()) as relay:
+            assert relay.end() == 0
+            assert relay.text.startswith(f"1 route would run\nroute {source}\n")
+            assert len(relay.text.splitlines()) == 4
+            assert sorted(each.name for each in tmp_path.iterdir()) == ["relay.toml"]
+        assert failure(tmp_path, "--config=relay.toml").startswith("cannot bind to 127.0.0.1:")
+
+
+@pytest.mark.parametrize("options", [["--check"], []])
+def test_aWrongFileEndsARealRelay(tmp_path: Path, options: list[str]) -> None:
+    """It prints each problem of a wrong file and ends with 1, without a traceback."""
+    (tmp_path / "relay.toml").write_text(WRONG)
+    with Twistd(tmp_path, "--config=relay.toml", *options) as relay:
+        assert relay.end() == 1
+        assert relay.text.splitlines() == [f"groupsock-relay: {each}" for each in PROBLEMS]

@@ -1,0 +1,287 @@
+"""From the routes that run to others, without touching what is in both."""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.plan import RelayModel, RouteModel
+from txgroupsock.relay.route import Route
+from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.status import RouteStatus
+
+
+@frozen
+class Outcome:
+    """
+    What became of routes, by their names.
+
+    @ivar lines: for the log: what has been opened, and the last counters of what has been closed.
+    """
+
+    unchanged: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    lines: tuple[str, ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        parts = ("unchanged", "changed", "opened", "closed")
+        counts = ((len(getattr(self, each)), each) for each in parts)
+        return ", ".join(f"{count} {each}" for count, each in counts if count) or "no routes"
+
+
+class Change:
+    """
+    A change of a relay's routes to those of a model: all of it or nothing.
+
+    A route goes on if the model has one with the same input and outputs, else with its name, else
+    with its input.  Of a route that goes on, an input and outputs that are equal stay open with
+    their counters.  Everything new is opened before anything is closed, and nothing is read
+    meanwhile, so no datagram gets lost or goes twice where nothing changes.
+
+    Only where a new input needs the port of one that goes, and the kernel does not let it have
+    that, is the old one closed first.  If the change then fails, it is opened again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, inputs: SharedInputs, routes: Sequence[Route], model: RelayModel
+    ) -> None:
+        """@param routes: those that run, whose inputs are shares of C{inputs}."""
+        found = _matches(routes, model.routes)
+        self._steps = [
+            _Step.of(reactor, inputs, wanted, there)
+            for wanted, there in zip(model.routes, found, strict=True)
+        ]
+        goingOn = {id(each) for each in found}
+        self._gone = [each for each in routes if id(each) not in goingOn]
+        self._opened: list[Callable[[], Deferred[None]]] = []
+        self._opening: InputShare | None = None
+
+    @property
+    def news(self) -> int:
+        """How many inputs and outputs there are to open."""
+        return sum((each.newInput is not None) + len(each.newOutputs) for each in self._steps)
+
+    async def openNew(self, isWanted: Callable[[], bool]) -> None:
+        """
+        Open what is new, for L{commit} to take it over at once.
+
+        @param isWanted: whether to go on, asked after each wait.
+        @raise OSError: something could not be opened; all is as it was before.
+        """
+        released: list[InputShare] = []
+        while True:
+            try:
+                self._openNew()
+            except OSError as error:
+                inTheWay = [each for each in self._inTheWayOf(error) if each not in released]
+                await self._closeNew()
+                if inTheWay:
+                    released += inTheWay
+                    await gatherResults([each.closeInput() for each in inTheWay])
+                    if isWanted():
+                        continue
+                if isWanted():
+                    self._openAgain(released)
+                raise
+            return
+
+    def commit(self) -> tuple[list[Route], Outcome, Deferred[Any]]:
+        """
+        Give the routes what is new, and close what is gone.
+
+        @return: the routes of the model, what became of which, and when all is closed.
+        """
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        lines: list[str] = []
+        closed: list[Deferred[Any]] = []
+        for step in self._steps:
+            names[step.kind].append(step.wanted.name)
+            lines += step.report()
+            closed += step.commit()
+        for route in self._gone:
+            names["closed"].append(route.name)
+            lines += _closing(route.status().report())
+            closed.append(route.closeRoute())
+        outcome = Outcome(**{kind: tuple(each) for kind, each in names.items()}, lines=tuple(lines))
+        return [each.route for each in self._steps], outcome, gatherResults(closed)
+
+    def _openNew(self) -> None:
+        # Inputs first: the kernel might give an output the port of one.
+        for step in self._steps:
+            if step.newInput is not None:
+                self._opening = step.newInput
+                step.newInput.openInput(step.route)
+                self._opened.append(step.newInput.closeInput)
+        self._opening = None
+        for step in self._steps:
+            for output in step.newOutputs.values():
+                output.openOutput()
+                self._opened.append(output.closeOutput)
+
+    async def _closeNew(self) -> None:
+        opened, self._opened = self._opened, []
+        await gatherResults([close() for close in reversed(opened)])
+
+    def _inTheWayOf(self, error: OSError) -> list[InputShare]:
+        """What goes and has the port that a new input could not get."""
+        if error.errno != errno.EADDRINUSE or self._opening is None:
+            return []
+        going = [each.input for each in self._gone]
+        going += [each.route.input for each in self._steps if each.isInputReplaced]
+        port = self._opening.model.port
+        return [each for each in going if isinstance(each, InputShare) and each.model.port == port]
+
+    def _openAgain(self, shares: Sequence[InputShare]) -> None:
+        for each in shares:
+            try:
+                each.openInput(each.receiver)
+            except OSError as error:
+                self._log.error(
+                    "{input} was closed for a new one, and could not be opened again: {error}",
+                    input=each.model,
+                    error=error,
+                )
+
+
+@frozen(eq=False)
+class _Step:
+    """
+    How one route comes to be as it is wanted.
+
+    @ivar route: the route; one that goes on, or a new one.
+    @ivar newInput: not open yet; L{None} if it keeps what it has.
+    @ivar newOutputs: not open yet.
+    @ivar kept: the outputs that stay.
+    """
+
+    wanted: RouteModel
+    route: Route
+    isNew: bool
+    newInput: InputShare | None
+    newOutputs: dict[OutputModel, IRelayOutput]
+    kept: dict[OutputModel, IRelayOutput]
+
+    @classmethod
+    def of(
+        cls, reactor: Any, inputs: SharedInputs, wanted: RouteModel, there: Route | None
+    ) -> _Step:
+        """What is new in a route, and what stays of the one that goes on, if there is one."""
+        has = {_outputKey(each): each for each in (there.outputs if there else ())}
+        kept = {each: has[each] for each in wanted.outputs if each in has}
+        missing: dict[OutputModel, IRelayOutput] = {
+            each: UDPOutput(reactor, each) for each in wanted.outputs if each not in has
+        }
+        if there is not None and _inputKey(there) == _keyOf(wanted.input):
+            return cls(wanted, there, False, None, missing, kept)
+        incoming = inputs.share(wanted.input)
+        route = there or Route(incoming, (), name=wanted.name)
+        return cls(wanted, route, there is None, incoming, missing, kept)
+
+    @property
+    def isInputReplaced(self) -> bool:
+        """Whether the route had another input."""
+        return self.newInput is not None and not self.isNew
+
+    @property
+    def gone(self) -> list[IRelayOutput]:
+        """The outputs that the route has and does not keep."""
+        kept = {id(each) for each in self.kept.values()}
+        return [each for each in self.route.outputs if id(each) not in kept]
+
+    @property
+    def kind(self) -> str:
+        """Where it belongs in L{Outcome}."""
+        if self.isNew:
+            return "opened"
+        isOther = self.newInput is not None or self.newOutputs or self.gone
+        return "changed" if isOther or self._wantsOtherLatency else "unchanged"
+
+    @property
+    def _wantsOtherLatency(self) -> bool:
+        there = self.route.input
+        return isinstance(there, InputShare) and there.model.latency != self.wanted.input.latency
+
+    def report(self) -> Iterator[str]:
+        """What is opened, and what is closed with its counters."""
+        if self.newInput is not None:
+            yield from self.newInput.describe()
+        for each in self.newOutputs.values():
+            yield from each.describe()
+        incoming, *outgoing = RouteStatus.of(self.route.input, (), self.gone).report()
+        yield from _closing([incoming] * self.isInputReplaced + outgoing)
+
+    def commit(self) -> list[Deferred[None]]:
+        """Give the route what is new; what is closed thereby."""
+        route = self.route
+        closed = [each.closeOutput() for each in self.gone]
+        if self.newInput is not None and not self.isNew:
+            before = route.input
+            closed.append(before.closeInput())
+            self.newInput.countFrom(before.counters)
+            route.input = self.newInput
+        elif self._wantsOtherLatency and isinstance(route.input, InputShare):
+            route.input.setLatency(self.wanted.input.latency)
+        outputs = {**self.kept, **self.newOutputs}
+        route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
+        route.name = self.wanted.name
+        return closed
+
+
+def _matches(routes: Sequence[Route], wanted: Sequence[RouteModel]) -> list[Route | None]:
+    """For each route that is wanted, the one that goes on as it; each goes on once at most."""
+    found: list[Route | None] = [None] * len(wanted)
+    left = list(routes)
+    for keyOf, keyOfWanted in _LIKENESSES:
+        waiting: defaultdict[Hashable, list[Route]] = defaultdict(list)
+        for route in reversed(left):
+            waiting[keyOf(route)].append(route)
+        for index, model in enumerate(wanted):
+            if found[index] is None and waiting.get(keyOfWanted(model)):
+                found[index] = waiting[keyOfWanted(model)].pop()
+        left = [route for each in waiting.values() for route in reversed(each)]
+    return found
+
+
+def _keyOf(model: InputModel) -> Hashable:
+    """What is received, in whatever order its sources were given."""
+    return model.heard(()), frozenset(model.sources)
+
+
+def _inputKey(route: Route) -> Hashable:
+    return _keyOf(route.input.model) if isinstance(route.input, InputShare) else None
+
+
+def _outputKey(output: IRelayOutput) -> Any:
+    return getattr(output, "model", None)
+
+
+def _closing(report: Sequence[str]) -> list[str]:
+    return [f"closed: {each}" for each in report]
+
+
+# By which of these a route goes on, the first that will do.
+_LIKENESSES: Sequence[tuple[Callable[[Route], Hashable], Callable[[RouteModel], Hashable]]] = (
+    (
+        lambda route: (_inputKey(route), frozenset(map(_outputKey, route.outputs)), route.name),
+        lambda model: (_keyOf(model.input), frozenset(model.outputs), model.name),
+    ),
+    (
+        lambda route: (_inputKey(route), frozenset(map(_outputKey, route.outputs))),
+        lambda model: (_keyOf(model.input), frozenset(model.outputs)),
+    ),
+    (lambda route: route.name, lambda model: model.name),
+    (_inputKey, lambda model: _keyOf(model.input)),
+)

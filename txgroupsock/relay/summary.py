@@ -1,0 +1,64 @@
+"""What a relay would do, in plain words, for whoever wants to know before it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from txgroupsock.relay.counters import bitRate
+from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.plan import RelayModel, RouteModel
+
+
+def summary(model: RelayModel) -> list[str]:
+    """The routes with their inputs and outputs, in order."""
+    return list(_lines(model))
+
+
+def _lines(model: RelayModel) -> Iterator[str]:
+    count = len(model.routes)
+    processes = f", shared out among {model.workers} processes" if (model.workers or 1) > 1 else ""
+    yield f"{count} route{'s' * (count != 1)} would run{processes}"
+    for route in model.routes:
+        yield from _route(route)
+    for route in model.disabled:
+        first, *others = _route(route)
+        yield f"{first} (disabled: would not run)"
+        yield from others
+
+
+def _route(route: RouteModel) -> Iterator[str]:
+    yield f"route {route.name}"
+    yield f"  from {_input(route.input)}"
+    for output in route.outputs:
+        yield f"  to {_output(output)}"
+
+
+def _input(model: InputModel) -> str:
+    where = model.interface and f" on {model.interface}"
+    if model.isMulticast:
+        words = [f"group {model.address} port {model.port}, joined{where}"]
+        sources = " and ".join(str(each) for each in model.sources)
+        words.append(f"heard from {sources or 'any source'}")
+    elif model.address.is_unspecified:
+        family = "IPv4" if model.address.version == 4 else "IPv6"
+        words = [f"every {family} address of this host, port {model.port}"]
+    else:
+        words = [f"{model.address} port {model.port} of this host{where}"]
+    if model.latency is not None:
+        words.append(f"gathering for {1000 * model.latency:g} ms under load")
+    return ", ".join(words)
+
+
+def _output(model: OutputModel) -> str:
+    words = [f"{model.host} port {model.port}"]
+    if model.interface:
+        words.append(f"by {model.interface}")
+    if model.source is not None:
+        words.append(f"from {model.source}")
+    if model.ttl is not None:
+        words.append(f"with TTL {model.ttl}")
+    if model.dscp is not None:
+        words.append(f"marked DSCP {model.dscp}")
+    if model.rate is not None:
+        words.append(f"at most {bitRate(model.rate)}")
+    return ", ".join(words)
