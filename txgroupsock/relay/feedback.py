@@ -1,0 +1,142 @@
+"""Loops within the process: an input that hears what it has itself caused to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from attrs import define
+from twisted.logger import Logger
+
+from txgroupsock.primitives.run import Run
+
+_Node = Hashable
+_Address = tuple[str, int]
+
+
+@define(eq=False)
+class _Path:
+    """
+    An output's datagrams are heard by an input.
+
+    @ivar seen: when last, in seconds.
+    @ivar isLoop: whether they would come back if they were relayed.
+    """
+
+    seen: float
+    isLoop: bool = False
+
+
+class Feedback:
+    """
+    Knows the outputs of all routes, learns which inputs hear them, and finds the loops in that.
+
+    A sender that is one of our outputs makes a path: from the input that feeds that output to
+    the one that heard it.  Chains are as good as any other route (G1 to G2, and G2 to G3).  A
+    path is a loop if it closes a ring of paths, or if it is a mere reflection: all that the
+    hearing input could do with the datagrams is to give them back to where they came from.  Thus
+    of a bridge in both directions, G1 to G2 and G2 to G1, each route leaves the other's alone.
+
+    Inputs and outputs may be any hashable objects; their C{str} is for the log.
+
+    @cvar memory: seconds after which a path that was not seen again is forgotten, since
+        networks change, and an address can be forged.  What was wrong then heals; of what was
+        right, one run is let through and learned from.
+    """
+
+    memory = 60.0
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._outputs: dict[_Address, Hashable] = {}
+        self._feeders: dict[Hashable, _Node] = {}
+        self._paths: dict[tuple[Hashable, _Node], _Path] = {}
+        self._reviewAt = float("-inf")
+        self._said: set[tuple[Hashable, _Node]] = set()
+
+    def isLoop(self, node: _Node, run: Run) -> bool:
+        """Whether a run that arrived at an input would go round if it were relayed."""
+        output = self._outputs.get(run.sender)
+        return output is not None and self._isOursALoop(node, output, run.arrival)
+
+    def outputOpened(self, output: Hashable, feeder: _Node, addresses: Iterable[_Address]) -> None:
+        """
+        An output can send from now on.
+
+        @param feeder: the input whose datagrams it sends.
+        @param addresses: what receivers may see as sender, C{(host, port)} as in L{Run.sender}:
+            one, if its socket is connected; several, if the kernel chooses; none, if it sends no
+            datagrams.  Such outputs are told too: datagrams for them are no mere reflections.
+        """
+        self._forgetPaths()
+        self._feeders[output] = feeder
+        for address in addresses:
+            self._outputs[address] = output
+
+    def outputClosed(self, output: Hashable) -> None:
+        """An output sends nothing more; its addresses may belong to anybody.  May be repeated."""
+        self._forgetPaths()
+        self._feeders.pop(output, None)
+        self._outputs = {
+            address: each for address, each in self._outputs.items() if each is not output
+        }
+
+    def _isOursALoop(self, node: _Node, output: Hashable, now: float) -> bool:
+        """The same for a run that one of our outputs has sent."""
+        path = self._paths.get((output, node))
+        if path is not None and now < self._reviewAt:
+            path.seen = now
+            return path.isLoop
+        if path is None:
+            path = self._paths[output, node] = _Path(now)
+        path.seen = now
+        self._review(now)
+        return path.isLoop
+
+    def _review(self, now: float) -> None:
+        """Forget old paths, and judge the others anew, in the order in which they were learned."""
+        self._reviewAt = now + self.memory
+        self._paths = {
+            key: path for key, path in self._paths.items() if now - path.seen < self.memory
+        }
+        leads: dict[_Node, set[_Node]] = {}
+        for (output, node), path in self._paths.items():
+            feeder = self._feeders[output]
+            path.isLoop = self._isReflection(node, feeder) or _reaches(leads, node, feeder)
+            if path.isLoop:
+                self._say(output, node)
+            else:
+                leads.setdefault(feeder, set()).add(node)
+
+    def _isReflection(self, node: _Node, feeder: _Node) -> bool:
+        """Whether one input hears every output of another, so that it had it all before."""
+        outputs = [output for output, each in self._feeders.items() if each == node]
+        return bool(outputs) and all((output, feeder) in self._paths for output in outputs)
+
+    def _say(self, output: Hashable, node: _Node) -> None:
+        if (output, node) in self._said:
+            return
+        self._said.add((output, node))
+        self._log.warn(
+            "loop: {node} hears {output}, which sends what {feeder} receives, and relaying that "
+            "would send it round and round; it is dropped here and counted as loop. Have the "
+            "output send elsewhere, or the input name its source",
+            node=node,
+            output=output,
+            feeder=self._feeders[output],
+        )
+
+    def _forgetPaths(self) -> None:
+        """What was learned may be wrong now, and is learned again from the next run."""
+        self._paths.clear()
+        self._said.clear()
+
+
+def _reaches(leads: dict[_Node, set[_Node]], start: _Node, end: _Node) -> bool:
+    """Whether there is a way from one node to another; there is from each to itself."""
+    reached, pending = {start}, [start]
+    while pending:
+        new = leads.get(pending.pop(), set()) - reached
+        reached |= new
+        pending += new
+    return end in reached
