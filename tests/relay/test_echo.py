@@ -7,21 +7,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any
 
 import pytest
-import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.task import deferLater
 
 from tests.relay.loops import RELAY, SOURCE, Sender, Simulation, Way, runsOf
-from tests.relay.support import freePort, loggedLines, url
+from tests.relay.support import loggedLines
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.echo import EchoGuard
-from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.trial import Backlog
 
 Send = Callable[[int], Iterable[tuple[Sender, bytes]]]
@@ -343,7 +337,7 @@ def test_baitsAreFew() -> None:
     """However much arrives, five datagrams a second are copied to compare others with."""
     simulation = Simulation()
     watch = simulation.guard._watch
-    taken = set()
+    taken: set[float] = set()
 
     def send(_: int) -> list[tuple[Sender, bytes]]:
         taken.update(bait.taken for bait in watch._baits)
@@ -463,57 +457,3 @@ def test_aBacklogIsOrderedAndCounted() -> None:
     assert [bytes(run.data) for run in backlog.first(5)] == [b"abc", b"xyz"]
     assert [bytes(backlog.pop().data) for _ in range(2)] == [b"abc", b"xyz"]
     assert backlog.size == 0
-
-
-# --- With sockets --------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest_twisted.ensureDeferred
-async def test_aRealLoopIsStopped(reactor: Any) -> None:
-    """Two relays, of which one is guarded, send to each other: within seconds the guarded one
-    relays each datagram of the source once, and names the other.
-    """
-    here, there, source = freePort(), freePort(), freePort()
-    relayed: list[bytes] = []
-    out = UDPOutput(reactor, OutputModel.parse(url("127.0.0.1", there)))
-    back = UDPOutput(reactor, OutputModel.parse(url("127.0.0.1", here)))
-    sender = UDPOutput(reactor, OutputModel.parse(url("127.0.0.1", here)))
-    guarded = UDPInput(reactor, InputModel.parse(url("127.0.0.1", here)))
-    other = UDPInput(reactor, InputModel.parse(url("127.0.0.1", there)))
-
-    def forward(run: Run) -> None:
-        relayed.extend(map(bytes, run))
-        out.runReceived(run)
-
-    guard = EchoGuard(reactor, forward, guarded.counters, "here")
-
-    class Guarded:
-        def runReceived(self, run: Run) -> None:
-            guard.admit(run)
-
-    guarded.openInput(Guarded())  # type: ignore[arg-type]
-    other.openInput(back)
-    for each in (out, back, sender):
-        each.openOutput()
-    try:
-        sent: list[bytes] = []
-        with loggedLines() as lines:
-            for number in range(3000):
-                data = b"%d of %d" % (number, source)
-                sent.append(data)
-                sender.runReceived(Run(memoryview(data), len(data), ("", 0), 0.0))
-                await deferLater(reactor, 0.002)
-                if number == 2499:
-                    assert len(guard.echoes) == 1
-                    relayed.clear()
-            await deferLater(reactor, 0.2)
-        assert relayed == sent[2500:]
-        assert guarded.counters.dropped["loop"] >= 500
-        assert "comes back to it from 127.0.0.1 port" in lines[0]
-    finally:
-        await guarded.closeInput()
-        await other.closeInput()
-        guard.close()
-        for each in (out, back, sender):
-            await each.closeOutput()

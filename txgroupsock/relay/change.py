@@ -226,7 +226,10 @@ class _Step:
     def commit(self) -> list[Deferred[None]]:
         """Give the route what is new; what is closed thereby."""
         route = self.route
-        closed = [each.closeOutput() for each in self.gone]
+        closed = []
+        for output in self.gone:
+            route.outputClosed(output)
+            closed.append(output.closeOutput())
         if self.newInput is not None and not self.isNew:
             before = route.input
             closed.append(before.closeInput())
@@ -236,6 +239,8 @@ class _Step:
             route.input.setLatency(self.wanted.input.latency)
         outputs = {**self.kept, **self.newOutputs}
         route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
+        for output in route.outputs:
+            route.outputOpened(output)
         route.name = self.wanted.name
         return closed
 

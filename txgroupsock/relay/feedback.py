@@ -75,8 +75,9 @@ class Feedback:
 
     def outputClosed(self, output: Hashable) -> None:
         """An output sends nothing more; its addresses may belong to anybody.  May be repeated."""
+        if self._feeders.pop(output, None) is None:
+            return
         self._forgetPaths()
-        self._feeders.pop(output, None)
         self._outputs = {
             address: each for address, each in self._outputs.items() if each is not output
         }

@@ -18,6 +18,8 @@ from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import BufferSize, increaseReceiveBufferTo, interfaceIndex
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.echo import EchoGuard
+from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.model import InputModel, withScope
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
@@ -41,28 +43,43 @@ class UDPInput(DatagramProtocol):
     _log = Logger()
     _receiver: IRunReceiver
 
-    def __init__(self, reactor: Any, model: InputModel, *, isShared: bool | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        model: InputModel,
+        *,
+        isShared: bool | None = None,
+        feedback: Feedback | None = None,
+    ) -> None:
         """
         @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.  Inputs of one
             L{GroupsockReactor <txgroupsock.GroupsockReactor>} share what they receive into.
         @param isShared: whether other sockets may have the same port; left out, a group's is.
+        @param feedback: knows the outputs of this process, so that what they send is not
+            relayed round and round.
         """
         self.model = model
         self.buffer: BufferSize | None = None
         isOurs = isinstance(reactor, GroupsockReactor)
         self._reactor = reactor if isOurs else GroupsockReactor(reactor)
         self._isShared = model.isMulticast if isShared is None else isShared
+        self._feedback = feedback or Feedback()
         self._port: UDPPort | None = None
         self._counters = Counters()
         self._droppedBefore = Counter[str]()  # by ports that have been closed
+        self._guard = EchoGuard(self._reactor, self._pass, self._counters, model)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model}>"
 
     @property
     def counters(self) -> Counters:
         """See L{IRelayInput}."""
         if self._port is not None and self._port.connected:
-            truncated, kernel = self._port.statistics.datagramsTruncated, self._port.kernelDrops()
-            now = Counter({"truncated": truncated, "kernel": kernel or 0})
-            self._counters.dropped = self._droppedBefore + now
+            dropped, before = self._counters.dropped, self._droppedBefore
+            truncated = self._port.statistics.datagramsTruncated
+            dropped["truncated"] = before["truncated"] + truncated
+            dropped["kernel"] = before["kernel"] + (self._port.kernelDrops() or 0)
         return self._counters
 
     def openInput(self, receiver: IRunReceiver) -> None:
@@ -115,6 +132,7 @@ class UDPInput(DatagramProtocol):
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
         self._droppedBefore = self.counters.dropped.copy()  # the kernel's go with the socket
+        self._guard.close()
         port, self._port = self._port, None
         return succeed(None) if port is None else port.stopListening()
 
@@ -132,6 +150,12 @@ class UDPInput(DatagramProtocol):
         return [f"the receive buffer is small: {advice}"] if advice else []
 
     def runReceived(self, run: Run) -> None:
-        """Count a run, and pass it on."""
+        """Pass a run on, unless it is what this process has sent, or what came in before."""
+        if self._feedback.isLoop(self, run):
+            self._counters.dropped["loop"] += len(run)
+        else:
+            self._guard.admit(run)
+
+    def _pass(self, run: Run) -> None:
         self._counters.passed(len(run), len(run.data))
         self._receiver.runReceived(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -60,6 +61,7 @@ class UDPOutput:
         up to L{longestPause}.
     @ivar statistics: what became of what was sent
         (L{DestinationStatistics <txgroupsock.primitives.DestinationStatistics>}).
+    @ivar moved: called with this output when its C{localAddress} has changed.
     """
 
     quiet: ClassVar[float] = 10.0
@@ -75,6 +77,7 @@ class UDPOutput:
         """
         self.model = model
         self.statistics = DestinationStatistics()
+        self.moved: Callable[[UDPOutput], object] = lambda _: None
         self._reactor = reactor
         self._address: IPAddress | None = None
         self._flow: Flow | None = None
@@ -306,7 +309,10 @@ class UDPOutput:
             port = self._flow.port
             self._flow.close()
         self._flow = Flow(there, port)
-        self._flow.open()
+        try:
+            self._flow.open()
+        finally:
+            self.moved(self)
 
     def _useAddress(self, address: IPAddress) -> None:
         """Send to what the host name stands for now."""

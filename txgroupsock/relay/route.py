@@ -15,7 +15,7 @@ from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.status import RouteStatus
 
 _log = Logger()
@@ -93,16 +93,32 @@ class Route:
             for output in self.outputs:
                 output.openOutput()
                 opened.callback(output.closeOutput)
+                self.outputOpened(output)
             opened.pop_all()
 
     def closeRoute(self) -> Deferred[Any]:
         """Close the input, then stages and outputs; fires when all is given back."""
 
         def closeOthers(_: None) -> Deferred[Any]:
-            stages = [each.closeStage() for each in self.stages]
-            return gatherResults([*stages, *(each.closeOutput() for each in self.outputs)])
+            closing = [each.closeStage() for each in self.stages]
+            for output in self.outputs:
+                self.outputClosed(output)
+                closing.append(output.closeOutput())
+            return gatherResults(closing)
 
         return self.input.closeInput().addCallback(closeOthers)
+
+    def outputOpened(self, output: IRelayOutput) -> None:
+        """Have the input know an output, so that it finds out if it ever hears it."""
+        if isinstance(self.input, InputShare):
+            if isinstance(output, UDPOutput):
+                output.moved = self.input.feeds
+            self.input.feeds(output)
+
+    def outputClosed(self, output: IRelayOutput) -> None:
+        """Have the input forget an output."""
+        if isinstance(self.input, InputShare):
+            self.input.feedsNoMore(output)
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""

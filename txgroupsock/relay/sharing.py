@@ -9,10 +9,11 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
 from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, least
 
@@ -23,10 +24,13 @@ class SharedInputs:
 
     It is opened for the first route that opens its share, and closed with the last.  Where
     routes ask for different latencies the smallest holds for all of them.
+
+    @ivar feedback: which outputs they feed, so that none of them relays what it has sent itself.
     """
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: as for L{UDPInput}."""
+        self.feedback = Feedback()
         self._reactor = reactor
         self._inputs: dict[InputModel, _Shared] = {}
 
@@ -43,7 +47,7 @@ class SharedInputs:
         key = evolve(share.model, latency=None)
         shared = self._inputs.get(key)
         if shared is None:
-            shared = _Shared(UDPInput(self._reactor, share.model))
+            shared = _Shared(UDPInput(self._reactor, share.model, feedback=self.feedback))
             shared.input.openInput(shared)
             self._inputs[key] = shared
         shared.add(share)
@@ -105,6 +109,11 @@ class InputShare:
         self._earlier = Counters()  # what this share counted before it was last closed
 
     @property
+    def input(self) -> UDPInput | None:
+        """The input itself; L{None} while this share is closed."""
+        return None if self._shared is None else self._shared.input
+
+    @property
     def buffer(self) -> BufferSize | None:
         """The receive buffer that was asked for and granted; L{None} when it is closed."""
         return None if self._shared is None else self._shared.input.buffer
@@ -140,6 +149,22 @@ class InputShare:
     def countFrom(self, earlier: Counters) -> None:
         """Count on from what another share, now closed, had counted for this route."""
         self._earlier = self._earlier.plus(earlier)
+
+    def feeds(self, output: IRelayOutput) -> None:
+        """
+        Know that an output sends what this share gets.
+
+        @param output: of which C{localAddress}, if it has one, is what receivers see.
+        """
+        self.feedsNoMore(output)
+        if self._shared is not None:
+            address = getattr(output, "localAddress", None)
+            addresses = [address] if address else []
+            self._inputs.feedback.outputOpened(output, self._shared.input, addresses)
+
+    def feedsNoMore(self, output: IRelayOutput) -> None:
+        """Know that an output has been closed."""
+        self._inputs.feedback.outputClosed(output)
 
     def warnings(self) -> list[str]:
         """See L{IWarning}."""
