@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.relay.loops import SOURCE, runsOf
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.sameness import Relayed, copiesIn, firstOf
+from txgroupsock.relay.sameness import Relayed, copiesIn, firstOf, lastOf, tellingOffset
 
 # Few different bytes, so that much is equal or nearly so.
 payloads = st.lists(st.sampled_from([b"a", b"b"]), max_size=5).map(b"".join)
@@ -51,6 +51,20 @@ def test_whatIsUnknownIsLeft(before: list[bytes], datagrams: list[bytes]) -> Non
         for datagram in part
     ]
     assert left == [each for each in datagrams if each not in before]
+
+
+@given(st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=20), st.data())
+def test_whereOneLooksFirstMakesNoDifference(datagrams: list[bytes], data: st.DataObject) -> None:
+    """The byte that is looked at first changes nothing; it is one that differs, if any does."""
+    run = Run(memoryview(b"".join(datagrams)), 4, ("10.0.0.1", 1), 0.0)
+    assert lastOf(run) == datagrams[-1]
+    offset = tellingOffset(datagrams[0], datagrams)
+    differing = [each for each in datagrams if each != datagrams[0]]
+    assert not differing or datagrams[0][offset] != differing[0][offset]
+    contents = list(dict.fromkeys(datagrams))
+    offsets = [data.draw(st.integers(0, 3)) for _ in contents]
+    expected = [(index, datagrams.count(each)) for index, each in enumerate(contents)]
+    assert list(copiesIn(run, contents, offsets)) == expected
 
 
 def test_partsAreNotCopies() -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from attrs import define, field
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.sameness import copiesIn, firstOf
+from txgroupsock.relay.sameness import copiesIn, firstOf, lastOf, tellingOffset
 
 Sender = tuple[str, int]
 
@@ -52,6 +52,7 @@ class Watch:
         most = round(self.lifetime / self.interval)
         self._baits: deque[Bait] = deque(maxlen=most)
         self._contents: deque[bytes] = deque(maxlen=most)  # of those
+        self._offsets: deque[int] = deque(maxlen=most)  # of the byte to look at first
         self._seen: dict[Sender, float] = {}
         self._due = float("-inf")
 
@@ -59,7 +60,7 @@ class Watch:
         """Compare a run with the baits; of which ones there are now too many copies from it."""
         sender, now = run.sender, run.arrival
         struck = []
-        for index, count in copiesIn(run, self._contents):
+        for index, count in copiesIn(run, self._contents, self._offsets):
             bait = self._baits[index]
             copies = bait.copies
             isNew = sender not in copies
@@ -94,6 +95,7 @@ class Watch:
         self._prune(now)
         content = firstOf(run)
         self._baits.append(Bait(sender, now))
+        self._offsets.append(tellingOffset(content, [lastOf(run), *self._contents]))
         self._contents.append(content)
         for _, count in copiesIn(run, [content]):
             self._baits[-1].copies[sender] = count
@@ -106,6 +108,7 @@ class Watch:
         """Forget the baits, whose copies were not all counted."""
         self._baits.clear()
         self._contents.clear()
+        self._offsets.clear()
         self._due = float("-inf")
 
     def _prune(self, now: float) -> None:
