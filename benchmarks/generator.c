@@ -72,6 +72,9 @@ int main(int count, char **words)
         messages[slot].msg_hdr.msg_iov = &pieces[slot];
         messages[slot].msg_hdr.msg_iovlen = 1;
     }
+    /* Always from one port, so that what comes before a measurement is no other sender's. */
+    struct sockaddr_in local = { .sin_family = AF_INET, .sin_port = htons(4999) };
+    if (bind(fd, (void *)&local, sizeof local) < 0) fail("bind");
     if (channels == 1 && connect(fd, (void *)targets, sizeof *targets) < 0) fail("connect");
 
     uint64_t start = nanoseconds(CLOCK_MONOTONIC), now = start, next = start, sent = 0, refused = 0;
