@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -46,6 +47,25 @@ def test_aConnectionOnLoopbackIsQuick(stream: socket.socket) -> None:
         assert (state.retransmits, state.totalRetransmits, state.probes) == (0, 0, 0)
         assert state.congestionWindow > 0
         assert state.segmentSize > 500
+
+
+def test_whatThePeerHasNotTakenIsSeen(stream: socket.socket) -> None:
+    """Bytes that it acknowledged are told from those that wait for it."""
+    client, server = connected(stream)
+    with client, server:
+        before = getConnectionState(client).bytesAcknowledged
+        client.sendall(bytes(1000))
+        assert len(server.recv(2000)) == 1000
+        state = getConnectionState(client)
+        if before is None or state.bytesAcknowledged is None:
+            pytest.skip("this kernel does not tell")
+        assert state.bytesAcknowledged == before + 1000
+        assert state.bytesUnsent == 0
+        client.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                client.send(bytes(100_000))
+        assert getConnectionState(client).bytesUnsent
 
 
 def test_closingIsSeen(stream: socket.socket) -> None:

@@ -16,6 +16,8 @@ from txgroupsock.primitives.options import settingOption
 # struct tcp_info (linux/tcp.h) as far as every kernel since 2.6.10 has it: eight bytes, then
 # 32-bit words. Later kernels append to it.
 _TCP_INFO = struct.Struct("@8B24I")
+_BYTES_ACKNOWLEDGED = struct.Struct("@120xQ")  # tcpi_bytes_acked; Linux 4.1
+_BYTES_UNSENT = struct.Struct("@144xI")  # tcpi_notsent_bytes; Linux 4.6
 _MICROSECONDS = 1_000_000  # in a second
 _MILLISECONDS = 1_000
 
@@ -53,6 +55,9 @@ class ConnectionState:
     @ivar probes: keep-alive or window probes without an answer, in a row.
     @ivar congestionWindow: segments that may be under way at once.
     @ivar segmentSize: bytes of payload in a full segment.
+    @ivar bytesAcknowledged: bytes that the peer has acknowledged since the connection began;
+        L{None} before Linux 4.1.
+    @ivar bytesUnsent: bytes that the kernel has not even sent yet; L{None} before Linux 4.6.
     """
 
     state: str
@@ -66,6 +71,8 @@ class ConnectionState:
     probes: int
     congestionWindow: int
     segmentSize: int
+    bytesAcknowledged: int | None = None
+    bytesUnsent: int | None = None
 
 
 def getConnectionState(sock: socket.socket) -> ConnectionState:
@@ -80,12 +87,12 @@ def getConnectionState(sock: socket.socket) -> ConnectionState:
             errno.EOPNOTSUPP, "read TCP_INFO", reason=f"{sys.platform} lays it out in another way"
         )
     with settingOption("read the state of the connection", "is it a TCP socket?"):
-        answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_UNSENT.size)
     if len(answer) < _TCP_INFO.size:
         raise NotSupportedHere(
             errno.EOPNOTSUPP, "read TCP_INFO", reason="this kernel is too old to tell all of it"
         )
-    fields = _TCP_INFO.unpack(answer)
+    fields = _TCP_INFO.unpack_from(answer)
     number, _, retransmits, probes = fields[:4]
     words = fields[8:]
     return ConnectionState(
@@ -100,4 +107,14 @@ def getConnectionState(sock: socket.socket) -> ConnectionState:
         probes=probes,
         congestionWindow=words[18],
         segmentSize=words[2],
+        bytesAcknowledged=_appended(_BYTES_ACKNOWLEDGED, answer),
+        bytesUnsent=_appended(_BYTES_UNSENT, answer),
     )
+
+
+def _appended(field: struct.Struct, answer: bytes) -> int | None:
+    """A field that older kernels do not have."""
+    if len(answer) < field.size:
+        return None
+    value: int = field.unpack_from(answer)[0]
+    return value
