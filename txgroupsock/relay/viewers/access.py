@@ -1,0 +1,93 @@
+"""Who may watch: whoever has a token, or a name and a password."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+
+from attrs import field, frozen
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin, UnhandledCredentials
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_log = Logger()
+
+
+@implementer(ICredentialsChecker)
+class Passwords:
+    """Checks names and passwords that are kept in memory, in a time that does not tell them."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, passwords: Mapping[str, str]) -> None:
+        """@param passwords: of each name."""
+        self._passwords = {name.encode(): each.encode() for name, each in passwords.items()}
+
+    def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[bytes | tuple[()]]:
+        """See C{ICredentialsChecker}."""
+        name: bytes = credentials.username
+        known = self._passwords.get(name)
+        isRight = hmac.compare_digest(known or b"", credentials.password)
+        return succeed(name) if known is not None and isRight else fail(UnauthorizedLogin())
+
+
+@frozen
+class Access:
+    """
+    Who may watch; whoever meets one of the conditions may.
+
+    Neither token nor password is hidden from the network unless the endpoint is one of TLS.
+
+    @ivar tokens: any of these as C{?token=} or C{Authorization: Bearer}.
+    @ivar checker: what checks a name and a password (basic authentication, RFC 7617), such as
+        L{Passwords} or one of C{twisted.cred}.
+    """
+
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    checker: ICredentialsChecker | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not all(self.tokens):
+            raise ValueError("a token that is empty would let everybody in; leave it out")
+
+    @property
+    def isOpen(self) -> bool:
+        """Whether everybody may."""
+        return not self.tokens and self.checker is None
+
+    @property
+    def challenges(self) -> list[bytes]:
+        """What a client is told to show (C{WWW-Authenticate}, RFC 9110 section 11.6.1)."""
+        basic = [b'Basic realm="groupsock", charset="UTF-8"'] if self.checker is not None else []
+        return [*basic, *([b'Bearer realm="groupsock"'] if self.tokens else [])]
+
+    def admits(self, tokens: list[bytes], name: bytes, password: bytes) -> Deferred[bool]:
+        """
+        Whether somebody may watch, who shows this.
+
+        @param tokens: all that it shows.
+        @param name: C{b""} if none.
+        """
+        if self.isOpen or self._knows(tokens):
+            return succeed(True)
+        if self.checker is None or not name:
+            return succeed(False)
+
+        def refused(failure: Failure) -> bool:
+            if not failure.check(LoginFailed, UnhandledCredentials):
+                _log.failure("{checker} failed", failure, checker=self.checker)
+            return False
+
+        credentials = UsernamePassword(name, password)
+        checking = maybeDeferred(self.checker.requestAvatarId, credentials)
+        return checking.addCallbacks(lambda _: True, refused)
+
+    def _knows(self, tokens: list[bytes]) -> bool:
+        # All of them, so that the time taken does not tell which one was right.
+        return True in [
+            hmac.compare_digest(known.encode(), shown) for known in self.tokens for shown in tokens
+        ]

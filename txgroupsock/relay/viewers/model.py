@@ -1,0 +1,136 @@
+"""What a service for viewers is asked to be, checked; nothing is opened here."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import Attribute, evolve, field, frozen
+from attrs.validators import ge, gt
+
+from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.viewers.access import Access
+from txgroupsock.relay.viewers.allowlist import AllowList
+
+if TYPE_CHECKING:
+    from txgroupsock.relay.viewers.channel import Channel
+
+
+class Form(enum.Enum):
+    """
+    What viewers get of a datagram.
+
+    C{PLAIN}: its payload.  C{RTP}: the payload of the RTP packet in it, without header, padding
+    and extension (RFC 3550 section 5).  C{FRAMED}: its payload after its length in 16 bits
+    (RFC 4571), so that datagrams can be told apart.
+    """
+
+    PLAIN = "udp"
+    RTP = "rtp"
+    FRAMED = "framed"
+
+
+@frozen
+class StreamModel:
+    """
+    What a channel is made of.
+
+    @ivar input: where it comes from.
+    @ivar form: what viewers get of it.
+    """
+
+    input: InputModel
+    form: Form = Form.PLAIN
+
+    def __str__(self) -> str:
+        """Its path, as a viewer would ask for it."""
+        address = str(self.input.address)
+        host = f"[{address}]" if ":" in address else address
+        sources = ",".join(
+            f"[{each}]" if each.version == 6 else str(each) for each in self.input.sources
+        )
+        before = f"{sources}@" if sources else ""
+        return f"/{self.form.value}/{before}{host}:{self.input.port}"
+
+
+@frozen
+class Limits:
+    """
+    How much a service gives, at most.  Times are in seconds.
+
+    @ivar viewers: in all; further ones get 503.
+    @ivar viewersPerChannel: of one stream; further ones get 503.
+    @ivar channels: opened on demand at a time; further ones get 503.
+    @ivar connections: that have not asked for anything yet; further ones are closed.
+    @ivar backlog: bytes that a channel keeps for all its viewers that are behind.
+    @ivar sendBuffer: bytes that the kernel keeps for each viewer (SO_SNDBUF; without
+        CAP_NET_ADMIN it gives C{net.core.wmem_max} at most).
+    @ivar blockTime: for how long datagrams are gathered into a block, at most.
+    @ivar blockSize: of how many bytes a block goes out before that.
+    @ivar stallTime: a viewer that takes nothing for so long is closed.
+    @ivar headTime: a client that has not asked for anything by then is closed.
+    @ivar lingerTime: how long a channel stays open without viewers.
+    """
+
+    viewers: int = field(default=500, validator=ge(1))
+    viewersPerChannel: int = field(default=500, validator=ge(1))
+    channels: int = field(default=64, validator=ge(1))
+    connections: int = field(default=256, validator=ge(1))
+    backlog: int = field(default=2 * 1024 * 1024, validator=ge(0))
+    sendBuffer: int = field(default=512 * 1024, validator=ge(4096))
+    blockTime: float = field(default=0.050, validator=ge(0))
+    blockSize: int = field(default=128 * 1024, validator=ge(1))
+    stallTime: float = field(default=30.0, validator=gt(0))
+    headTime: float = field(default=10.0, validator=gt(0))
+    lingerTime: float = field(default=5.0, validator=ge(0))
+
+
+def _isName(_: Any, attribute: Attribute[Any], names: Mapping[str, Any]) -> None:
+    for name in names:
+        if not name or "/" in name or name in (".", ".."):
+            raise ValueError(f"{attribute.name}: {name!r} cannot be a name: a path has one part")
+
+
+@frozen
+class TCPModel:
+    """
+    Endpoints whose every connection gets one stream, without a request.
+
+    @ivar endpoint: as C{serverFromString} takes it.
+    @ivar stream: what to give: a stream, or one of the names of the service.
+    """
+
+    endpoint: str
+    stream: StreamModel | str
+
+
+@frozen
+class ViewersModel:
+    """
+    A service for viewers.
+
+    @ivar endpoints: where to listen for HTTP, as C{serverFromString} takes it.
+    @ivar allowed: which groups viewers may ask for; left out: none.
+    @ivar named: streams that are always open, and offered as C{/NAME}: made of a model, or
+        channels that are outputs of routes which somebody else opens.
+    @ivar tcp: where to listen for viewers that get a stream without asking.
+    @ivar access: who may watch by HTTP; left out: everybody who can connect.
+    """
+
+    endpoints: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    allowed: AllowList = field(factory=AllowList)
+    named: Mapping[str, StreamModel | Channel] = field(factory=dict, validator=_isName)
+    tcp: tuple[TCPModel, ...] = ()
+    access: Access = field(factory=Access)
+    limits: Limits = field(factory=Limits)
+
+
+def gathering(stream: StreamModel, blockTime: float) -> StreamModel:
+    """
+    The same, with its input read four times for each block.
+
+    That is seldom enough to cost little, and often enough for a block not to become much larger
+    than it should.
+    """
+    return evolve(stream, input=evolve(stream.input, latency=blockTime / 4))

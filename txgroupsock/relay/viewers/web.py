@@ -1,0 +1,341 @@
+"""
+Streams by HTTP: what C{twisted.web} is told to answer.
+
+A stream is a body that ends with its connection (RFC 9112 section 6.3, rule 8), so that its
+bytes can be the same for all viewers, and each connection serves one request.
+"""
+
+from __future__ import annotations
+
+import http as codes
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from txgroupsock.relay.viewers.access import Access
+from txgroupsock.relay.viewers.allowlist import AllowList
+from txgroupsock.relay.viewers.channels import Channels, NoRoom
+from txgroupsock.relay.viewers.model import Limits, StreamModel
+from txgroupsock.relay.viewers.path import NoGroup, streamOf
+from txgroupsock.relay.viewers.viewer import Viewer
+
+_RETRY_AFTER = b"5"  # seconds
+_SERVER = b"groupsock-relay"
+
+
+class Refusal(Exception):
+    """
+    A request gets no stream.
+
+    @ivar status: the HTTP status code.
+    @ivar headers: what the answer has besides the usual ones.
+    """
+
+    def __init__(self, status: int, problem: str, **headers: bytes) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class StreamResource(Resource):
+    """
+    Answers every path with a stream, or says why not.
+
+    @ivar refused: how many requests got each HTTP status code other than 200.
+    """
+
+    isLeaf = True
+
+    _log = Logger()
+
+    def __init__(self, channels: Channels, allowed: AllowList, access: Access) -> None:
+        Resource.__init__(self)
+        self.refused: Counter[str] = Counter()
+        self._channels = channels
+        self._allowed = allowed
+        self._access = access
+
+    def render(self, request: StreamRequest) -> int:
+        """See C{IResource}; what this raises would be logged with a traceback."""
+        if request.method not in (b"GET", b"HEAD"):
+            self._refuse(request, Refusal(405, "only GET and HEAD", allow=b"GET, HEAD"))
+            return NOT_DONE_YET
+        admitting = self._access.admits(_tokens(request), request.getUser(), request.getPassword())
+        admitting.addCallback(self._answer, request)
+        admitting.addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _answer(self, isAdmitted: bool, request: StreamRequest) -> None:  # noqa: FBT001 - a result
+        if request.isLost:
+            return
+        try:
+            if not isAdmitted:
+                raise Refusal(401, "a token, or a name and a password, is needed")
+            stream = self._find(request)
+            if request.method == b"HEAD":
+                request.writeStreamHead()
+                request.finish()
+                return
+            self._begin(request, stream)
+        except Refusal as refusal:
+            self._refuse(request, refusal)
+
+    def _failed(self, failure: Failure, request: StreamRequest) -> None:
+        self._log.failure("could not answer {request}", failure, request=request)
+        if request.startedWriting:
+            request.loseConnection()
+        else:
+            self._refuse(request, Refusal(500, "this is not the client's fault"))
+
+    def _find(self, request: StreamRequest) -> StreamModel | str:
+        """
+        What a request is for.
+
+        @raise Refusal: nothing that there is, or that it may have.
+        """
+        if request.args and b"interface" in request.args:
+            raise Refusal(403, "the interface is not for clients to choose")
+        segments = request.postpath or []
+        name = segments[0].decode("utf-8", "replace") if len(segments) == 1 else ""
+        if name and self._channels.has(name):
+            return name
+        try:
+            wanted = streamOf(segments)
+        except NoGroup as error:
+            raise Refusal(403, str(error)) from None
+        if wanted is None:
+            raise Refusal(404, "there is no such stream")
+        found = self._allowed.find(wanted.input)
+        if found is None:
+            raise Refusal(403, f"{wanted} is not on the list of what may be watched")
+        return StreamModel(found, wanted.form)
+
+    def _begin(self, request: StreamRequest, stream: StreamModel | str) -> None:
+        channel: Any = request.channel
+        try:
+            viewer = self._channels.watch(stream, channel.transport)
+        except NoRoom as error:
+            problem = {
+                "viewers": "there are as many viewers as there may be",
+                "channels": "there are as many channels as there may be",
+            }.get(error.reason, "the stream cannot be received now")
+            headers = {"retry_after": _RETRY_AFTER}
+            raise Refusal(503, f"{problem}; try again later", **headers) from None
+        request.writeStreamHead()
+        request.give(viewer)
+        self._log.info("{peer} watches {stream}", peer=viewer.peer, stream=str(stream))
+
+    def _refuse(self, request: StreamRequest, refusal: Refusal) -> None:
+        self.refused[str(refusal.status)] += 1
+        request.setResponseCode(refusal.status)
+        for name, value in refusal.headers.items():
+            request.setHeader(name, value)
+        if refusal.status == 401:
+            request.responseHeaders.setRawHeaders("www-authenticate", self._access.challenges)
+        body = f"{codes.HTTPStatus(refusal.status).phrase}: {refusal}\n".encode()
+        request.setHeader("content-type", b"text/plain; charset=utf-8")
+        request.setHeader("content-length", b"%d" % len(body))
+        request.setHeader("cache-control", b"no-store")
+        request.write(body)
+        request.finish()
+
+
+def _tokens(request: StreamRequest) -> list[bytes]:
+    shown: list[bytes] = list((request.args or {}).get(b"token", ()))
+    kind, _, credentials = (request.getHeader(b"authorization") or b"").partition(b" ")
+    return [*shown, credentials.strip()] if kind.lower() == b"bearer" else shown
+
+
+class StreamRequest(Request):
+    """
+    A request whose answer may be a stream.
+
+    @ivar isLost: whether its connection is no longer.
+    """
+
+    channel: Any
+    finish: Callable[[], None]
+    loseConnection: Callable[[], None]
+    write: Callable[[bytes], None]
+    getUser: Callable[[], bytes]
+    getPassword: Callable[[], bytes]
+    isLost = False
+
+    def gotLength(self, length: int | None) -> None:
+        """There is a body to come: keep none of it, whatever it says."""
+        Request.gotLength(self, 0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Throw away what nobody has asked for."""
+
+    def process(self) -> None:
+        """The request is complete."""
+        self.notifyFinish().addErrback(self._lost)
+        Request.process(self)
+
+    def setHeader(self, name: bytes | str, value: bytes | str) -> None:
+        """Twisted would tell everybody its version."""
+        Request.setHeader(self, name, _SERVER if name == b"Server" else value)
+
+    def writeStreamHead(self) -> None:
+        """
+        Write status line and headers of a stream.
+
+        Through the channel: C{write} would choose chunked coding for HTTP/1.1.
+        """
+        for name, value in (
+            ("content-type", b"video/mp2t"),
+            ("cache-control", b"no-store"),
+            ("accept-ranges", b"none"),  # so a Range has no meaning, RFC 9110 section 14.3
+            ("x-content-type-options", b"nosniff"),
+        ):
+            self.setHeader(name, value)
+        self.startedWriting = 1
+        version = b"HTTP/1.1" if self.clientproto == b"HTTP/1.1" else b"HTTP/1.0"
+        self.channel.writeHeaders(version, b"200", b"OK", self.responseHeaders)
+
+    def give(self, viewer: Viewer) -> None:
+        """Have the rest of the answer come from a channel."""
+        self._viewer = viewer
+        self.channel.isHeld = True
+        # Until now twisted.web's channel was, which has nothing more to produce.
+        self.channel.transport.unregisterProducer()
+        viewer.begin(isHeadWaiting=True)
+
+    _viewer: Viewer | None = None
+
+    def _lost(self, _: Failure) -> None:
+        self.isLost = True
+        if self._viewer is not None:
+            self._viewer.lost()
+
+
+class StreamConnection(HTTPChannel):
+    """
+    Serves one request, which has to be there in time, and throws away what follows it.
+
+    @ivar isHeld: whether it may be open for longer.
+    """
+
+    maxHeaders = 100
+    isHeld = False
+
+    site: StreamSite
+    _deadline: Any = None
+    _isComplete = False
+
+    def connectionMade(self) -> None:
+        """Wait for the request."""
+        HTTPChannel.connectionMade(self)
+        self.site.opened.add(self)
+        self._deadline = self.site.reactor.callLater(self.site.headTime, self._tooLate)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what has come of a request."""
+        if self._isComplete:
+            return
+        try:
+            HTTPChannel.dataReceived(self, data)
+        except Exception as error:  # noqa: BLE001 - Twisted's parser has its limits (int() of 5,000 digits)
+            self.site.refused["junk"] += 1
+            self._log.debug("not a request: {error}", error=error)
+            self._isComplete = True
+            transport: Any = self.transport
+            transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            HTTPChannel.loseConnection(self)
+
+    def allContentReceived(self) -> None:
+        """The request is there."""
+        self._isComplete = True
+        HTTPChannel.allContentReceived(self)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """No connection serves a second request."""
+        request.responseHeaders.setRawHeaders("connection", [b"close"])
+        return False
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Nothing is to be waited for any more."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        HTTPChannel.connectionLost(self, reason)
+        self.site.lost(self)
+
+    def end(self) -> None:
+        """Close the connection at once."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def _tooLate(self) -> None:
+        if not self.isHeld:
+            if not self._isComplete:
+                self.site.refused["slow"] += 1
+            self.end()
+
+
+class StreamSite(Site):
+    """
+    Serves streams on each connection made to it.
+
+    @ivar opened: the connections that there are.
+    @ivar refused: connections that came to no answer: C{"slow"}, C{"junk"}, C{"connections"}.
+    @ivar headTime: seconds for a request to come.
+    """
+
+    noisy = False
+    protocol = StreamConnection  # type: ignore[assignment]  # and not one that may become HTTP/2's
+    displayTracebacks = False
+
+    def __init__(self, reactor: Any, resource: StreamResource, limits: Limits) -> None:
+        Site.__init__(self, resource, StreamRequest, reactor=reactor, timeout=None)
+        self.opened: set[StreamConnection] = set()
+        self._waiting: list[Deferred[None]] = []
+        self.refused = resource.refused
+        self.headTime = limits.headTime
+        self._most = limits.connections
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make one for a new connection, unless too many are waited for."""
+        if sum(not each.isHeld for each in self.opened) >= self._most:
+            self.refused["connections"] += 1
+            return None
+        return Site.buildProtocol(self, addr)
+
+    def lost(self, connection: StreamConnection) -> None:
+        """A connection is no longer."""
+        self.opened.discard(connection)
+        if not self.opened:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """End all that have no stream; fires when no connection is left."""
+        for each in tuple(self.opened):
+            if not each.isHeld:
+                each.end()
+        if not self.opened:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Of TLS connections (ALPN): one connection is one stream here."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """It has no access log, in which there would be tokens."""
+
+    def stopFactory(self) -> None:
+        """See L{startFactory}."""
+
+    def log(self, request: Any) -> None:
+        """See L{startFactory}."""
