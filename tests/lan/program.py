@@ -95,7 +95,9 @@ def twistd(*arguments: str) -> list[str]:
 
 def needs(program: str) -> str:
     """A program's path; without it the test is skipped with the reason, or fails in CI."""
-    path = shutil.which(program)
+    # tc(8) is in sbin, which a plain user's PATH often lacks.
+    path = shutil.which(program, path=os.pathsep.join([os.defpath, "/usr/sbin", "/sbin"]))
+    path = path or shutil.which(program)
     if path is None:
         reason = f"{program} is not installed"
         if "CI" in os.environ:
