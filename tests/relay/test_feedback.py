@@ -67,6 +67,23 @@ def test_theLastPathOfARingIsALoop() -> None:
         assert feedback.isLoop("a", heard("3"))
 
 
+def test_beingToldAgainForgetsNothing() -> None:
+    """An output that is opened anew where it was, as one that is tried again, changes nothing."""
+    feedback = opened({"a": ["1"], "b": ["2"], "c": ["3"]})
+    for output, node in (("1", "b"), ("2", "c"), ("3", "a")):
+        feedback.isLoop(node, heard(output))
+    feedback.outputOpened("2", "b", [address("2")])
+    assert feedback.isLoop("a", heard("3"))
+
+
+def test_anOutputThatMovesLeavesItsAddress() -> None:
+    """Where an output has gone from it is no longer known; where it is now it is."""
+    feedback = opened({"a": ["1"]})
+    feedback.outputOpened("1", "a", [address("7")])
+    assert not feedback.isLoop("a", heard("1"))
+    assert feedback.isLoop("a", heard("7"))
+
+
 def test_aBridgeInBothDirectionsRelaysBoth() -> None:
     """G1 to G2, and G2 to G1: once both have been heard, each leaves the other's alone."""
     feedback = opened({"a": ["1"], "b": ["2"]})

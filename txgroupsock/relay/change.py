@@ -239,7 +239,8 @@ class _Step:
             route.input.setLatency(self.wanted.input.latency)
         outputs = {**self.kept, **self.newOutputs}
         route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
-        for output in route.outputs:
+        # The input knows the others already, unless it is another one.
+        for output in route.outputs if self.newInput is not None else self.newOutputs.values():
             route.outputOpened(output)
         route.name = self.wanted.name
         return closed

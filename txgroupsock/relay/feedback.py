@@ -50,6 +50,7 @@ class Feedback:
     def __init__(self) -> None:
         self._outputs: dict[_Address, Hashable] = {}
         self._feeders: dict[Hashable, _Node] = {}
+        self._addresses: dict[Hashable, tuple[_Address, ...]] = {}  # of each output
         self._paths: dict[tuple[Hashable, _Node], _Path] = {}
         self._reviewAt = float("-inf")
         self._said: set[tuple[Hashable, _Node]] = set()
@@ -61,16 +62,21 @@ class Feedback:
 
     def outputOpened(self, output: Hashable, feeder: _Node, addresses: Iterable[_Address]) -> None:
         """
-        An output can send from now on.
+        An output can send from now on; or it has moved, or is opened anew where it was.
 
         @param feeder: the input whose datagrams it sends.
         @param addresses: what receivers may see as sender, C{(host, port)} as in L{Run.sender}:
             one, if its socket is connected; several, if the kernel chooses; none, if it sends no
             datagrams.  Such outputs are told too: datagrams for them are no mere reflections.
         """
+        found = tuple(addresses)
+        if self._feeders.get(output) == feeder and self._addresses[output] == found:
+            return
+        self.outputClosed(output)
         self._forgetPaths()
         self._feeders[output] = feeder
-        for address in addresses:
+        self._addresses[output] = found
+        for address in found:
             self._outputs[address] = output
 
     def outputClosed(self, output: Hashable) -> None:
@@ -78,9 +84,9 @@ class Feedback:
         if self._feeders.pop(output, None) is None:
             return
         self._forgetPaths()
-        self._outputs = {
-            address: each for address, each in self._outputs.items() if each is not output
-        }
+        for address in self._addresses.pop(output):
+            if self._outputs.get(address) is output:
+                del self._outputs[address]
 
     def _isOursALoop(self, node: _Node, output: Hashable, now: float) -> bool:
         """The same for a run that one of our outputs has sent."""

@@ -156,7 +156,6 @@ class InputShare:
 
         @param output: of which C{localAddress}, if it has one, is what receivers see.
         """
-        self.feedsNoMore(output)
         if self._shared is not None:
             address = getattr(output, "localAddress", None)
             addresses = [address] if address else []
