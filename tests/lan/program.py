@@ -14,7 +14,7 @@ from types import TracebackType
 
 import pytest
 
-from txgroupsock.testing.namespaces import Namespace
+from txgroupsock.testing.namespaces import PATH, Namespace
 
 TIMEOUT = 20.0
 
@@ -95,9 +95,7 @@ def twistd(*arguments: str) -> list[str]:
 
 def needs(program: str) -> str:
     """A program's path; without it the test is skipped with the reason, or fails in CI."""
-    # tc(8) is in sbin, which a plain user's PATH often lacks.
-    path = shutil.which(program, path=os.pathsep.join([os.defpath, "/usr/sbin", "/sbin"]))
-    path = path or shutil.which(program)
+    path = shutil.which(program, path=PATH)
     if path is None:
         reason = f"{program} is not installed"
         if "CI" in os.environ:

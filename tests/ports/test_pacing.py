@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,15 +59,15 @@ async def drained(port: UDPPort) -> None:
     protocol.counts.clear()
 
 
-class Stopper(Runs):
-    """Pauses another port with each run."""
+class Meddler(Runs):
+    """Does something to another port with each run."""
 
-    other: UDPPort | None = None
+    meddle: Callable[[], object] | None = None
 
     def runReceived(self, run: Run) -> None:
         super().runReceived(run)
-        if self.other is not None:
-            self.other.pauseProducing()
+        if self.meddle is not None:
+            self.meddle()
 
 
 class TestGathering:
@@ -181,17 +182,18 @@ class TestSharing:
         self, reactor: Any, listen: Listen, openSocket: OpenSocket
     ) -> None:
         """A port that another one's protocol pauses in a tick is not read in that tick."""
-        protocols = Stopper(), Stopper()
+        protocols = Meddler(), Meddler()
         ports = [listen(each, latency=LATENCY) for each in protocols]
         sender = openSocket()
         await pace(reactor, *ports, sender=sender)
-        protocols[0].other, protocols[1].other = ports[1], ports[0]
+        for protocol, other in zip(protocols, reversed(ports), strict=True):
+            protocol.meddle = other.pauseProducing
         for port in ports:
             sender.sendto(b"x", addressOf(port))
         await deferLater(reactor, 2 * LATENCY)
         assert sorted(len(each.datagrams) for each in protocols) == [0, 1]
         for protocol in protocols:
-            protocol.other = None
+            protocol.meddle = None
         for port in ports:
             port.resumeProducing()
         for protocol in protocols:
@@ -202,20 +204,12 @@ class TestSharing:
         self, reactor: Any, listen: Listen, openSocket: OpenSocket
     ) -> None:
         """A port that another one's protocol closes in a tick is not read any more."""
-
-        class Closer(Runs):
-            other: UDPPort | None = None
-
-            def runReceived(self, run: Run) -> None:
-                super().runReceived(run)
-                if self.other is not None:
-                    self.other.connectionLost()
-
-        protocols = Closer(), Closer()
+        protocols = Meddler(), Meddler()
         ports = [listen(each, latency=LATENCY) for each in protocols]
         sender = openSocket()
         await pace(reactor, *ports, sender=sender)
-        protocols[0].other, protocols[1].other = ports[1], ports[0]
+        for protocol, other in zip(protocols, reversed(ports), strict=True):
+            protocol.meddle = other.connectionLost
         for port in ports:
             sender.sendto(b"x", addressOf(port))
         await deferLater(reactor, 2 * LATENCY)

@@ -24,12 +24,15 @@ import pytest
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.output import UDPOutput
 
 IP_RECVTTL = getattr(socket, "IP_RECVTTL", 12)  # <linux/in.h>; in socket since Python 3.14
 SECONDS = 10.0  # longer than anything here takes
@@ -226,6 +229,41 @@ class Collector:
             self._waiting.append((count, waiting))
             await waiting.addTimeout(SECONDS, reactor)
         return self.payloads[:count]
+
+
+def runOf(*datagrams: bytes) -> Run:
+    """One run; all the datagrams but the last have the size of the first."""
+    data = b"".join(datagrams)
+    return Run(memoryview(data), len(datagrams[0]), ("127.0.0.1", 1), 0.0)
+
+
+@contextmanager
+def opened(text: str, clock: Clock | None = None) -> Iterator[UDPOutput]:
+    """An open output, closed in the end; nothing of it is left to the clock."""
+    clock = clock or Clock()
+    output = UDPOutput(clock, OutputModel.parse(text))
+    output.openOutput()
+    try:
+        yield output
+    finally:
+        output.closeOutput()
+    assert clock.getDelayedCalls() == []
+
+
+async def until(reactor: Any, condition: Callable[[], object]) -> None:
+    """Wait for something that nobody tells."""
+    deadline = reactor.seconds() + SECONDS
+    while not condition():
+        assert reactor.seconds() < deadline, "it takes too long"
+        await deferLater(reactor, 0.005)
+
+
+def isAlive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

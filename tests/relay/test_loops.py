@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest_twisted
-from twisted.internet.task import deferLater
 
-from tests.relay.support import Listener, freePort, loggedLines, send
+from tests.relay.support import Listener, freePort, loggedLines, send, until
 from txgroupsock.interfaces import IRelayInput
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
@@ -40,11 +39,11 @@ async def test_anInputThatIsItsOwnOutputDropsThat(reactor: Any) -> None:
     async with relaying(reactor, (f"udp://:{port}", output)) as relay:
         [route] = relay.routes
         incoming, outgoing = route.input, route.outputs[0]
-        await _until(reactor, lambda: outgoing.describe()[0].endswith("from 127.0.0.1"))
+        await until(reactor, lambda: outgoing.describe()[0].endswith("from 127.0.0.1"))
         with loggedLines() as lines:
             for number in range(1, 4):
                 send(b"datagram %d" % number, "127.0.0.1", port)
-                await _until(reactor, partial(_hasDropped, incoming, number))
+                await until(reactor, partial(_hasDropped, incoming, number))
                 assert incoming.counters.datagrams == outgoing.counters.datagrams == number
         assert len([line for line in lines if line.startswith("loop: ")]) == 1
 
@@ -64,7 +63,7 @@ async def test_aCircleOfRoutesIsCutOnce(reactor: Any) -> None:
                 send(each, GROUPS[0], port)
             assert await listener.payloads(100) == payloads
             first = relay.routes[0].input
-            await _until(reactor, lambda: first.counters.dropped["loop"] == 100)
+            await until(reactor, lambda: first.counters.dropped["loop"] == 100)
             assert first.counters.datagrams == 100
             assert listener.nowPayloads() == payloads
 
@@ -83,11 +82,3 @@ async def test_aChainOfRoutesIsNoLoop(reactor: Any) -> None:
 
 def _hasDropped(incoming: IRelayInput, count: int) -> bool:
     return bool(incoming.counters.dropped["loop"] == count)
-
-
-async def _until(reactor: Any, isSo: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells."""
-    deadline = reactor.seconds() + 10
-    while not isSo():
-        assert reactor.seconds() < deadline
-        await deferLater(reactor, 0.005)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from tests.relay.support import BOTH_FAMILIES, LOOPBACK, Listener, url
+from tests.relay.support import BOTH_FAMILIES, LOOPBACK, Listener, opened, runOf, url
 from txgroupsock.interfaces import IRelayOutput, IRunReceiver, IWarning
 from txgroupsock.primitives import UnknownInterface
 from txgroupsock.primitives.run import Run
@@ -24,23 +22,6 @@ from txgroupsock.relay.output import UDPOutput
 GROUP = {socket.AF_INET: "239.7.7.7", socket.AF_INET6: "ff15::7777"}
 LINK_GROUP = "ff02::7777"
 NOWHERE = "udp://192.0.2.1:9"  # RFC 5737
-
-
-def runOf(*datagrams: bytes) -> Run:
-    """One run; all the datagrams but the last have the size of the first."""
-    data = b"".join(datagrams)
-    return Run(memoryview(data), len(datagrams[0]), ("127.0.0.1", 1), 0.0)
-
-
-@contextmanager
-def opened(text: str, clock: Any = None) -> Iterator[UDPOutput]:
-    """An open output, closed in the end."""
-    output = UDPOutput(clock or Clock(), OutputModel.parse(text))
-    output.openOutput()
-    try:
-        yield output
-    finally:
-        output.closeOutput()
 
 
 @pytest.fixture(name="noRoute")

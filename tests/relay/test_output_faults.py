@@ -6,13 +6,11 @@ import errno
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from twisted.internet.task import Clock
 
-from tests.relay.support import loggedLines
-from tests.relay.test_output import runOf
+from tests.relay.support import loggedLines, opened, runOf
 from txgroupsock.primitives import GroupsockError
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
@@ -78,18 +76,6 @@ def host(namespaces: None) -> Iterator[Host]:
             yield made
     finally:
         made.close()
-
-
-@contextmanager
-def opened(text: str, clock: Clock) -> Iterator[UDPOutput]:
-    """An open output, closed in the end; nothing of it is left to the clock."""
-    output = UDPOutput(clock, OutputModel.parse(text))
-    output.openOutput()
-    try:
-        yield output
-    finally:
-        output.closeOutput()
-    assert clock.getDelayedCalls() == []
 
 
 def counts(output: UDPOutput) -> tuple[int, int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,26 +11,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.relay.resolver import ResolvingClock
-from tests.relay.support import SECONDS, Listener, loggedLines
-from tests.relay.test_output import runOf
+from tests.relay.support import SECONDS, Listener, loggedLines, opened, runOf
 from txgroupsock.relay.lookup import HostLookup
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.testing.namespaces import Namespace
 
 NAME = "stream.example"
-
-
-@contextmanager
-def opened(text: str, clock: ResolvingClock) -> Iterator[UDPOutput]:
-    """An open output, closed in the end; nothing of it is left to the clock."""
-    output = UDPOutput(clock, OutputModel.parse(text))
-    output.openOutput()
-    try:
-        yield output
-    finally:
-        output.closeOutput()
-    assert clock.getDelayedCalls() == []
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
-from tests.relay.support import SECONDS, Twistd, freePort, send
+from tests.relay.support import SECONDS, Twistd, freePort, isAlive, send
 from txgroupsock import __version__
 from txgroupsock.relay.demo import DemoService
 from txgroupsock.relay.relay import Relay
@@ -380,10 +380,10 @@ def test_aDaemonRotatesItsLogAndPrintsItsCounters(tmp_path: Path) -> None:
         assert "sending to 127.0.0.1 port 9" in rotated.read_text()
         assert ": 0 datagrams, 0 bytes, 0 dropped; buffer " in log.read_text()
         os.kill(pid, signal.SIGTERM)
-        while _isAlive(pid) and time.monotonic() < deadline:
+        while isAlive(pid) and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
-        if _isAlive(pid):
+        if isAlive(pid):
             os.kill(pid, signal.SIGKILL)
             pytest.fail("the daemon did not end on SIGTERM")
     assert len(re.findall(r"in, .*: 0 datagrams", log.read_text())) == 2
@@ -392,11 +392,3 @@ def test_aDaemonRotatesItsLogAndPrintsItsCounters(tmp_path: Path) -> None:
 
 def _holds(path: Path, text: str) -> bool:
     return path.exists() and text in path.read_text()
-
-
-def _isAlive(pid: int) -> bool:
-    """Whether a process that is not our child still runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from zope.interface.verify import verifyObject
 
-from tests.relay.support import SECONDS, Listener, freePort, loggedLines, send
+from tests.relay.support import (
+    SECONDS,
+    Listener,
+    freePort,
+    isAlive,
+    loggedLines,
+    send,
+    until,
+)
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay import workerprocess, workers
 from txgroupsock.relay.plan import RelayModel, RouteModel
@@ -25,22 +32,6 @@ from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.status import RouteStatus
 from txgroupsock.relay.workers import Worker, Workers
-
-
-async def until(reactor: Any, condition: Any) -> None:
-    """Wait for something to hold."""
-    deadline = reactor.seconds() + SECONDS
-    while not condition():
-        assert reactor.seconds() < deadline, "it takes too long"
-        await deferLater(reactor, 0.01)
-
-
-def isAlive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def pidsOf(relay: Workers) -> list[int]:

@@ -9,36 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.relay.support import SECONDS, Twistd, freePort, send
+from tests.lan.program import waitUntil
+from tests.relay.support import SECONDS, Twistd, freePort, isAlive, send
 
 TO = "--to=udp://127.0.0.1:9"
 MARK = "GROUPSOCK_RELAY_OF_TEST"
 WORKER = "worker {} is process ([0-9]+), "
 LOW_PORT = 81
 NOBODY = 65534
-
-
-def isAlive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def until(condition: Callable[[], object], problem: str) -> None:
-    """Wait for something to hold."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, problem
-        time.sleep(0.01)
 
 
 class Marked:
@@ -67,7 +51,7 @@ def fixtureMarked() -> Iterator[Marked]:
     marked = Marked()
     yield marked
     try:
-        until(lambda: not marked.pids(), "processes are left")
+        waitUntil(lambda: not marked.pids(), "processes are left")
     finally:
         for each in marked.pids():
             os.kill(each, signal.SIGKILL)
@@ -217,7 +201,7 @@ def test_workersEndWithTheirParent(tmp_path: Path, marked: Marked) -> None:
         assert len(marked.pids()) == 3
         streams.relay.signal(signal.SIGKILL)
         assert streams.relay.end() == -signal.SIGKILL
-        until(lambda: not marked.pids(), "the workers have not ended")
+        waitUntil(lambda: not marked.pids(), "the workers have not ended")
 
 
 @pytest.mark.slow
@@ -251,7 +235,7 @@ def test_aMistakeInOneRouteIsOneLine(tmp_path: Path, marked: Marked) -> None:
             lines = [line for line in relay.messages if not re.search("starting up|class", line)]
             assert len(lines) == 1, relay.text
             assert lines[0].startswith(f"groupsock-relay: {problem}")
-            until(lambda: not marked.pids(), "processes are left")
+            waitUntil(lambda: not marked.pids(), "processes are left")
 
 
 def test_aDaemonThatCannotStartSaysSo(tmp_path: Path, marked: Marked) -> None:
@@ -263,8 +247,8 @@ def test_aDaemonThatCannotStartSaysSo(tmp_path: Path, marked: Marked) -> None:
     with Twistd(tmp_path, "--workers=2", *routes, options=options, through=marked.through) as relay:
         assert relay.end() == 1
         assert "StartError: groupsock-relay: cannot find the interface" in relay.text
-    until(lambda: "cannot find the interface nope0" in log.read_text(), "no line in the log")
-    until(lambda: not relay.pidFile.exists(), "the pid file is left")
+    waitUntil(lambda: "cannot find the interface nope0" in log.read_text(), "no line in the log")
+    waitUntil(lambda: not relay.pidFile.exists(), "the pid file is left")
 
 
 def test_ctrlCWhileItStartsIsOneLine(tmp_path: Path, marked: Marked) -> None:
@@ -276,8 +260,8 @@ def test_ctrlCWhileItStartsIsOneLine(tmp_path: Path, marked: Marked) -> None:
         TO,
     ]
     with Twistd(tmp_path, "--workers=2", *routes, through=marked.through) as relay:
-        until(lambda: len(marked.pids()) == 3, "no workers")
-        until(relay.pidFile.exists, "no pid file")
+        waitUntil(lambda: len(marked.pids()) == 3, "no workers")
+        waitUntil(relay.pidFile.exists, "no pid file")
         os.killpg(relay.pid, signal.SIGINT)
         status = relay.end()
         if status == -signal.SIGINT:
@@ -311,7 +295,7 @@ def test_aDaemonHasWorkersToo(tmp_path: Path, marked: Marked) -> None:
     workers = [int(each) for each in re.findall(WORKER.format("[12]"), log.read_text())]
     assert sorted([pid, *workers]) == sorted(marked.pids())
     os.kill(pid, signal.SIGTERM)
-    until(lambda: not marked.pids(), "the daemon has not ended")
+    waitUntil(lambda: not marked.pids(), "the daemon has not ended")
     assert len(re.findall("in, .*: 0 datagrams", log.read_text())) == 2
     assert not relay.pidFile.exists()
 
@@ -360,8 +344,8 @@ def test_workersGiveUpPrivilegesToo(tmp_path: Path, marked: Marked) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
             return set(re.findall("(?m)^(Uid|Gid|Groups):\t(.*)$", status))
 
-        until(lambda: users(pids[0]) == users(relay.pid), "worker 1 is another user")
-        until(lambda: users(pids[1]) == users(relay.pid), "worker 2 is another user")
+        waitUntil(lambda: users(pids[0]) == users(relay.pid), "worker 1 is another user")
+        waitUntil(lambda: users(pids[1]) == users(relay.pid), "worker 2 is another user")
         assert ("Uid", "\t".join([str(NOBODY)] * 4)) in users(relay.pid)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

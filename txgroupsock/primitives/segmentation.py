@@ -39,9 +39,9 @@ class Segmentation:
             self._largest = _MOST_BYTES
         return min(_MOST_SEGMENTS, _MOST_BYTES // size) * size if size else 0
 
-    def sentAlone(self, count: int = 1) -> None:
-        """So many datagrams were sent one by one."""
-        self._untilRetry -= count
+    def sentAlone(self) -> None:
+        """One datagram was sent by itself."""
+        self._untilRetry -= 1
 
     def refused(self, size: int) -> None:
         """A call with datagrams of so many bytes was refused."""

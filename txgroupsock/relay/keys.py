@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.positions import KeyPath
 
 Found = tuple[KeyPath, str]
@@ -254,7 +255,7 @@ FILE = Table(
     [
         Key(
             "workers",
-            Whole(1, 256),
+            Whole(1, MOST_WORKERS),
             "How many processes to share the routes out among; takes effect when the relay starts.",
         ),
         Key("route", Tables("route", ROUTE), "What goes from where to where.", isRequired=True),

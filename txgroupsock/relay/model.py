@@ -93,6 +93,11 @@ class InputModel:
             first = evolve(first, latency=least(first.latency, other.latency))
         return evolve(first, sources=tuple(sources))
 
+    @property
+    def received(self) -> InputModel:
+        """What is received, however soon it is passed on: it is opened once for all who want it."""
+        return self.heard(self.sources)
+
     def heard(self, sources: tuple[IPAddress, ...]) -> InputModel:
         """What is heard, however soon it is passed on, with other sources."""
         return evolve(self, sources=sources, latency=None)

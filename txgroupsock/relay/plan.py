@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import asdict, evolve, field, frozen
 
@@ -22,6 +22,9 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.url import StreamURL, URLError
+
+MOST_WORKERS: Final = 256
+"""Processes that a relay's routes may be shared out among."""
 
 
 @frozen
@@ -254,7 +257,7 @@ def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     for draft in drafts:
         incoming = draft.route.input
         for index, output in enumerate(draft.route.outputs):
-            key = (incoming.heard(incoming.sources), output.target)
+            key = (incoming.received, output.target)
             other = first.setdefault(key, draft)
             if other is not draft:
                 problem = (

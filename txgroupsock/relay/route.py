@@ -120,6 +120,11 @@ class Route:
         if isinstance(self.input, InputShare):
             self.input.feedsNoMore(output)
 
+    @property
+    def parts(self) -> tuple[IRelayInput | IRelayStage | IRelayOutput, ...]:
+        """All that it consists of, in the order of L{RouteStatus.ends}."""
+        return (self.input, *self.stages, *self.outputs)
+
     def status(self) -> RouteStatus:
         """What there is to know about it now."""
         return RouteStatus.of(self.input, self.stages, self.outputs)

@@ -44,7 +44,7 @@ class SharedInputs:
 
         @raise OSError: it could not be opened.
         """
-        key = evolve(share.model, latency=None)
+        key = share.model.received
         shared = self._inputs.get(key)
         if shared is None:
             shared = _Shared(UDPInput(self._reactor, share.model, feedback=self.feedback))
@@ -58,7 +58,7 @@ class SharedInputs:
         shared.remove(share)
         if shared.shares:
             return succeed(None)
-        del self._inputs[evolve(share.model, latency=None)]
+        del self._inputs[share.model.received]
         return shared.input.closeInput()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
-
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import RouteModel, feeds
 
@@ -43,7 +41,7 @@ def _together(routes: Sequence[RouteModel]) -> list[list[int]]:
     pairs = list(feeds(routes))
     users: dict[InputModel, int] = {}
     for index, route in enumerate(routes):
-        pairs.append((users.setdefault(evolve(route.input, latency=None), index), index))
+        pairs.append((users.setdefault(route.input.received, index), index))
     for one, other in pairs:
         low, high = sorted((leader(one), leader(other)))
         leaders[high] = low

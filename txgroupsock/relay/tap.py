@@ -13,13 +13,11 @@ from twisted.python import usage
 from txgroupsock import __version__
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
-from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
+from txgroupsock.relay.plan import MOST_WORKERS, Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.summary import summary
-
-MOST_WORKERS = 256
 
 
 class Options(usage.Options):
@@ -60,7 +58,12 @@ class Options(usage.Options):
                 "for so many seconds or, without =SECONDS, until interrupted."
             ),
         ],
-        ["workers", None, None, "Share the routes out among so many processes, 1 to 256."],
+        [
+            "workers",
+            None,
+            None,
+            f"Share the routes out among so many processes, 1 to {MOST_WORKERS}.",
+        ],
     ]
 
     def __init__(self) -> None:

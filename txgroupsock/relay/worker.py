@@ -117,11 +117,10 @@ class Worker(Talk):
         self.isRunning = True
 
     def _count(self) -> None:
-        counted = []
-        for route in self._relay.routes:
-            ends: tuple[Any, ...] = (route.input, *route.stages, *route.outputs)
-            counted.append([packed(each.counters) for each in ends])
-        self.say("counts", counters=counted)
+        routes = self._relay.routes
+        self.say(
+            "counts", counters=[[packed(part.counters) for part in each.parts] for each in routes]
+        )
 
     def _status(self) -> None:
         self.say("status", status=self._statusNow())

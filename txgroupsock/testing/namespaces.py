@@ -29,7 +29,7 @@ _CLONE_NEWNET = 0x40000000
 _CURRENT = "/proc/thread-self/ns/net"
 
 # Distributions keep ip(8) and bridge(8) in sbin, which a plain user's PATH often lacks.
-_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 class CommandFailed(Exception):
@@ -211,7 +211,7 @@ def whyNoNamespaces() -> str | None:
     if sys.platform != "linux":
         return "network namespaces need Linux"
     for tool in ("ip", "bridge"):
-        if shutil.which(tool, path=_PATH) is None:
+        if shutil.which(tool, path=PATH) is None:
             return f"{tool}(8) is missing; install iproute2"
     try:
         namespace = Namespace()
@@ -248,7 +248,7 @@ def _openCurrent() -> int:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PATH": _PATH, "LC_ALL": "C"}
+    return {**os.environ, "PATH": PATH, "LC_ALL": "C"}
 
 
 def _write(path: str, text: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import evolve
-
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.url import StreamURL, URLError
 from txgroupsock.relay.viewers.model import Form, StreamModel
@@ -41,4 +39,4 @@ def streamOf(segments: Sequence[bytes]) -> StreamModel | None:
         raise NoGroup(error.problem) from None
     if not wanted.isMulticast:
         raise NoGroup(f"{wanted.address} is not a multicast group")
-    return StreamModel(evolve(wanted, latency=None), _FORMS[kind])
+    return StreamModel(wanted.received, _FORMS[kind])
