@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from twisted.internet.defer import Deferred
@@ -388,3 +388,9 @@ class IRelay(Interface):
 
     def status() -> list[RouteStatus] | Deferred[list[RouteStatus]]:
         """What there is to know about each route now, in their order."""
+
+    def counters() -> Sequence[tuple[str, Sequence[Counters]]]:
+        """
+        The name of each route, and the counters of its parts in the order of
+        L{RouteStatus.ends}: as they are, which may be a second old, and at little cost.
+        """

@@ -43,7 +43,7 @@ def test_aFileIsTheSameModelAsACommandLine() -> None:
     """A file with the routes of a command line makes the same model of them."""
     text = routeOf(A, B, "udp://10.0.0.1:5000") + routeOf(C, D)
     expected = RelayModel.of([([A], [B, "udp://10.0.0.1:5000"]), ([C], [D])])
-    assert parseConfiguration(text, "") == expected
+    assert parseConfiguration(text, "").relay == expected
 
 
 def test_aFileHasNamesAndWorkersAndDisabledRoutes() -> None:
@@ -54,7 +54,7 @@ def test_aFileHasNamesAndWorkersAndDisabledRoutes() -> None:
         + routeOf("udp://10.0.0.1@232.1.1.1:5000?interface=eth0&latency=5ms", B)
         + routeOf(C, D, more="enabled = false")
     )
-    model = parseConfiguration(text, "")
+    model = parseConfiguration(text, "").relay
     assert model.workers == 3
     assert [each.name for each in model.routes] == [
         "news",
@@ -66,13 +66,13 @@ def test_aFileHasNamesAndWorkersAndDisabledRoutes() -> None:
 def test_oneURLNeedsNoList() -> None:
     """One URL may stand by itself, for the input and for the output."""
     text = f"[[route]]\nfrom = '{A}'\nto = '{B}'\n"
-    assert parseConfiguration(text, "") == RelayModel.of([([A], [B])])
+    assert parseConfiguration(text, "").relay == RelayModel.of([([A], [B])])
 
 
 def test_everyNameIsAnother() -> None:
     """Routes that were given no name and have the same input are numbered, past names given."""
     text = routeOf(A, B) + routeOf(A, C) + routeOf(A, D, more=f"name = '{A} (2)'")
-    names = [each.name for each in parseConfiguration(text, "").routes]
+    names = [each.name for each in parseConfiguration(text, "").relay.routes]
     assert names == [A, f"{A} (3)", f"{A} (2)"]
 
 
@@ -80,14 +80,14 @@ def test_disabledRoutesAreInNobodysWay() -> None:
     """What is off closes no circle, and brings nothing twice."""
     off = "enabled = false"
     text = routeOf(A, B) + routeOf(B, A, more=off) + routeOf(A, B, more=off)
-    assert len(parseConfiguration(text, "").disabled) == 2
+    assert len(parseConfiguration(text, "").relay.disabled) == 2
 
 
 def test_windowsFilesAreTaken(tmp_path: Path) -> None:
     """A byte order mark and CRLF make no difference, to line numbers neither."""
     path = tmp_path / "relay.toml"
     path.write_bytes(b"\xef\xbb\xbf" + routeOf(A, B).replace("\n", "\r\n").encode())
-    assert ConfigurationFile.of(str(path)).read() == RelayModel.of([([A], [B])])
+    assert ConfigurationFile.of(str(path)).read().relay == RelayModel.of([([A], [B])])
     path.write_bytes(b"\xef\xbb\xbf" + routeOf(A, "x").replace("\n", "\r\n").encode())
     with pytest.raises(ConfigurationError) as caught:
         ConfigurationFile.of(str(path)).read()
@@ -103,13 +103,13 @@ WORKERS = "a whole number from 1 to 256"
 QUOTES = "texts, URLs too, stand in quotes"
 PARTS = "a key has more than 32 parts; none here has more than one"
 PLAIN = "is not plain: no control characters, no space at either end"
-KEYS = "there are name, from, to, enabled"
+KEYS = "there are name, from, to, viewers, enabled"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", [f" route is missing; it is {TABLES}"]),
+        ("", [f" route is missing; it is {TABLES}; or give it viewers or admin"]),
         ("route = []", [f"1: route: there is none; it is {TABLES}"]),
         (
             f"[route]\nfrom = '{A}'\nto = '{B}'",
@@ -120,7 +120,7 @@ KEYS = "there are name, from, to, enabled"
             "[[route]]",
             [
                 "1: route[1]: from is missing; it is a URL or a list of URLs",
-                "1: route[1]: to is missing; it is a URL or a list of URLs",
+                "1: route[1]: to is missing; it is a URL or a list of URLs; or give it viewers",
             ],
         ),
         (
@@ -134,7 +134,7 @@ KEYS = "there are name, from, to, enabled"
             "workers = '2'\n[http]\nport = 80\n" + routeOf(A, B),
             [
                 f"1: workers: it is a text, and should be {WORKERS}",
-                "2: http: there is no such key; there are workers, route",
+                "2: http: there is no such key; there are workers, route, viewers, admin",
             ],
         ),
         (
@@ -294,7 +294,7 @@ def test_aFileMayBeAsLargeAsItMayBe(tmp_path: Path) -> None:
     )
     path.write_text(text.ljust(MOST_BYTES, "#"))
     before = time.process_time()
-    assert len(ConfigurationFile.of(str(path)).read().routes) == 11_000
+    assert len(ConfigurationFile.of(str(path)).read().relay.routes) == 11_000
     assert time.process_time() - before < 20
 
 

@@ -22,12 +22,14 @@ from twisted.internet.defer import Deferred
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, loggedLines, send, url
 from txgroupsock.primitives import increaseReceiveBufferTo
 from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
+from txgroupsock.relay.control import Control
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.service import RelayService
 
 HOST = "127.0.0.1"
 NOWHERE = "udp://127.0.0.1:9"
+A = "udp://239.7.6.1:5000?interface=lo"
 
 
 def routeText(source: str, *targets: str, more: str = "") -> str:
@@ -39,8 +41,10 @@ def routeText(source: str, *targets: str, more: str = "") -> str:
 async def running(reactor: Any, path: Path) -> AsyncIterator[ReloadService]:
     """A relay that a file describes, and what reloads it, started and stopped as twistd does."""
     file = ConfigurationFile.of(str(path))
-    relay = Relay.of(reactor, file.read())
-    services = [RelayService(reactor, relay), ReloadService(reactor, relay, file)]
+    configuration = file.read()
+    relay = Relay.of(reactor, configuration.relay)
+    control = Control(reactor, configuration, relay)
+    services = [RelayService(reactor, relay), ReloadService(reactor, control, file)]
     for each in services:
         each.privilegedStartService()
     for each in services:
@@ -298,6 +302,7 @@ def test_workersGoOnAsTheyAre(tmp_path: Path) -> None:
         with Twistd(tmp_path, "--config=relay.toml") as relay:
             relay.waitFor("SIGHUP reads relay.toml again\n")
             relay.waitFor(f"sending to {HOST} port {sock.getsockname()[1]}")
+            (tmp_path / "relay.toml").write_text("workers = 2\n" + routes + routeText(A, NOWHERE))
             relay.signal(signal.SIGHUP)
             relay.waitFor("routes that workers share change at the next start only\n")
             send(b"x", HOST, port)

@@ -13,9 +13,9 @@ from jsonschema import Draft7Validator
 
 from tests.relay.test_model import URLS
 from txgroupsock.relay.config import parseConfiguration
-from txgroupsock.relay.keys import FILE
 from txgroupsock.relay.schema import schema, schemaText
 from txgroupsock.relay.summary import summary
+from txgroupsock.relay.tables import FILE
 from txgroupsock.relay.toml import loads
 from txgroupsock.relay.url import StreamURL, URLError
 
@@ -36,7 +36,7 @@ def test_theExampleIsGood() -> None:
     text = (DOCS / "relay.example.toml").read_text()
     assert text.startswith("#:schema relay.schema.json\n")
     VALIDATOR.validate(loads(text))
-    model = parseConfiguration(text, "relay.example.toml")
+    model = parseConfiguration(text, "relay.example.toml").relay
     assert [each.name for each in model.routes + model.disabled] == ["news", "sports", "studio"]
 
 

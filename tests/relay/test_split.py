@@ -9,7 +9,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.plan import RouteModel, feeds
+from txgroupsock.relay.circles import feeds
+from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.split import split
 
 ADDRESSES = ["239.1.1.1", "239.1.1.2", "127.0.0.1", ""]

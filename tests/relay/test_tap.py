@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.application.service import IServiceMaker
+from twisted.application.service import IServiceMaker, MultiService
 from twisted.plugin import getPlugins
 
 from tests.relay.support import SECONDS, Twistd, freePort, isAlive, send
 from txgroupsock import __version__
+from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.demo import DemoService
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
@@ -41,6 +42,19 @@ def parsed(*arguments: str) -> Options:
     return options
 
 
+def servicesOf(options: Options) -> list[Any]:
+    """The services that are run for a command line."""
+    service = makeService(options)
+    assert isinstance(service, MultiService)
+    return list(service.services)
+
+
+def relayOf(options: Options) -> IRelay:
+    """The relay that is run for a command line."""
+    [relay] = [each.relay for each in servicesOf(options) if isinstance(each, RelayService)]
+    return relay
+
+
 # Options
 
 
@@ -57,16 +71,15 @@ def test_theRouteIsMadeOfFromAndTo(reactor: Any) -> None:
         *("--from", "udp://10.0.0.1@232.1.1.1:5000", "--from=udp://10.0.0.2@232.1.1.1:5000"),
         *("--to", "udp://10.0.0.3:5000", "--to=udp://[ff15::1]:5000?ttl=8"),
     )
-    [route] = options["relay"].routes
+    [route] = options["configuration"].relay.routes
     assert [str(each) for each in route.input.sources] == ["10.0.0.1", "10.0.0.2"]
     assert [str(each) for each in route.outputs] == [
         "udp://10.0.0.3:5000",
         "udp://[ff15::1]:5000?ttl=8",
     ]
-    service = makeService(options)
-    assert isinstance(service, RelayService)
-    assert isinstance(service.relay, Relay)
-    assert len(service.relay.routes[0].outputs) == 2
+    relay = relayOf(options)
+    assert isinstance(relay, Relay)
+    assert len(relay.routes[0].outputs) == 2
 
 
 def test_aFromAfterAToBeginsAnotherRoute() -> None:
@@ -77,7 +90,7 @@ def test_aFromAfterAToBeginsAnotherRoute() -> None:
     )
     assert [
         (str(each.input), [str(output) for output in each.outputs])
-        for each in options["relay"].routes
+        for each in options["configuration"].relay.routes
     ] == [
         ("udp://239.1.1.1:5000", ["udp://10.0.0.1:5000", "udp://10.0.0.2:5000"]),
         ("udp://239.1.1.2:5000", ["udp://10.0.0.1:5001"]),
@@ -106,9 +119,8 @@ def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) ->
 )
 def test_theRoutesMayBeSharedOutAmongProcesses(arguments: list[str], kind: type) -> None:
     """--workers says how many processes there are; without it, or with 1, there is this one."""
-    service = makeService(parsed(*arguments, "--from=udp://:5", "--to=udp://127.0.0.1:6"))
-    assert isinstance(service, RelayService)
-    assert isinstance(service.relay, kind)
+    options = parsed(*arguments, "--from=udp://:5", "--to=udp://127.0.0.1:6")
+    assert isinstance(relayOf(options), kind)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +141,11 @@ def test_theRoutesMayBeSharedOutAmongProcesses(arguments: list[str], kind: type)
         ),
         (
             ["--demo", "--to=udp://127.0.0.1:5"],
-            f"--demo has streams of its own: leave out --from and --to, and --config; {HINT}",
+            f"--demo has streams of its own: leave out routes and services; {HINT}",
         ),
         (
             ["--from=udp://:5", "--demo=3"],
-            f"--demo has streams of its own: leave out --from and --to, and --config; {HINT}",
+            f"--demo has streams of its own: leave out routes and services; {HINT}",
         ),
         (["--demo=soon"], f"--demo=soon: the seconds to run are a number, such as 10; {HINT}"),
         (["--demo=-1"], f"--demo=-1: the seconds to run are a number, such as 10; {HINT}"),

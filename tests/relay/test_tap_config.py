@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from twisted.application.service import MultiService
 
 from tests.relay.support import Twistd
-from tests.relay.test_tap import HINT, failure, parsed
+from tests.relay.test_tap import HINT, failure, parsed, servicesOf
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.relay.tap import makeService
+from txgroupsock.relay.viewers import ViewerService
 
 EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
 TO = "udp://127.0.0.1:9"
@@ -48,20 +47,26 @@ def refused(*arguments: str) -> str:
 def test_theRoutesMayBeInAFile() -> None:
     """--config takes the routes from a file, and the relay goes with what reads that again."""
     options = parsed("--config", str(EXAMPLE))
-    assert [each.name for each in options["relay"].routes] == ["news", "sports"]
-    service = makeService(options)
-    assert isinstance(service, MultiService)
-    running, reloading = service.services
+    assert [each.name for each in options["configuration"].relay.routes] == ["news", "sports"]
+    running, viewers, reloading = servicesOf(options)
     assert isinstance(running, RelayService)
+    assert isinstance(viewers, ViewerService)
     assert isinstance(reloading, ReloadService)
-    assert reloading._relay is running.relay
+    assert reloading._control.relay is running.relay
+    assert reloading._control.viewers is viewers
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (["--from=udp://:5"], "--config has the routes: leave out --from and --to"),
-        (["--demo"], "--demo has streams of its own: leave out --from and --to, and --config"),
+        (["--admin=tcp:8088"], "--config has that, too: leave out --admin"),
+        (["--viewers=tcp:8080"], "--config has that, too: leave out --viewers"),
+        (["--allow=239.0.0.0/8"], "--config has that, too: leave out --allow"),
+        (
+            ["--demo"],
+            "--demo has streams of its own: leave out routes and services",
+        ),
     ],
 )
 def test_thereIsOneSourceOfRoutes(arguments: list[str], problem: str) -> None:

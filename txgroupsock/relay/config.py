@@ -1,26 +1,28 @@
-"""The configuration file: TOML in, a model or everything that is wrong with it out."""
+"""The configuration file: TOML in, a configuration or everything that is wrong with it out."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from txgroupsock.relay.keys import FILE
-from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
+from txgroupsock.relay.configuration import (
+    Configuration,
+    Document,
+    configurationOf,
+    written,
+)
 from txgroupsock.relay.positions import KeyPath, linesOf
 from txgroupsock.relay.toml import loads
 
 MOST_BYTES = 1_000_000
 """Bytes that a file may have: enough for some ten thousand routes."""
 
-_BARE = re.compile("[A-Za-z0-9_-]+")
 # The parser takes time and memory by the square of these: 7 s and 1.5 GB for 20,000.
 _MOST_PARTS = 32
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*\.[ \t]*"""
@@ -78,7 +80,7 @@ class ConfigurationFile:
         """@param name: its path, from where this process is now."""
         return cls(name, Path(os.path.abspath(name)))
 
-    def read(self) -> RelayModel:
+    def read(self) -> Configuration:
         """
         What it says now.
 
@@ -109,29 +111,35 @@ class ConfigurationFile:
         return ConfigurationError([Problem(self.name, line, "", text)])
 
 
-def parseConfiguration(text: str, name: str) -> RelayModel:
+def parseConfiguration(text: str, name: str) -> Configuration:
     """
-    The model that a file's text describes.
+    The configuration that a file's text describes.
 
     @param name: the file's, for problems.
     @raise ConfigurationError: something is wrong; it has all of that, unless the text is no TOML:
         then the first thing that makes it none.
     """
-    values = _tomlOf(text, name)
-    lines: dict[KeyPath, int] = {}
-    problems: list[Problem] = []
+    return checkedDocument(_tomlOf(text, name), name, lambda: linesOf(text))
 
-    def report(path: KeyPath, why: str) -> None:
-        if not lines:
-            lines.update(linesOf(text))
-        problems.append(Problem(name, lines.get(path), _written(path), why))
 
-    for path, why in FILE.check(values, ()):
-        report(path, why)
-    model = _modelOf(values, report)
-    if problems:
-        raise ConfigurationError(problems)
-    return model
+def checkedDocument(
+    document: Document, name: str, lines: Callable[[], Mapping[KeyPath, int]] = dict
+) -> Configuration:
+    """
+    The configuration that a document describes.
+
+    @param name: what it is called, for problems.
+    @param lines: asked for where each part of it stands, if something is wrong.
+    @raise ConfigurationError: something is.
+    """
+    found: list[tuple[KeyPath, str]] = []
+    configuration = configurationOf(document, lambda path, why: found.append((path, why)))
+    if found:
+        at = lines()
+        raise ConfigurationError(
+            Problem(name, at.get(path), written(path), why) for path, why in found
+        )
+    return configuration
 
 
 def _tomlOf(text: str, name: str) -> dict[str, Any]:
@@ -154,53 +162,3 @@ def _tomlOf(text: str, name: str) -> dict[str, Any]:
         column = f" at column {found[2]}" if found else " at the end of the file"
         why = f"not TOML: {why}{column}; texts, URLs too, stand in quotes"
         raise ConfigurationError([Problem(name, line, "", why)]) from None
-
-
-def _modelOf(values: dict[str, Any], report: Callable[[KeyPath, str], None]) -> RelayModel:
-    """What has the right types, checked further."""
-    routes = values.get("route")
-    tables = [
-        (index, each)
-        for index, each in enumerate(routes if isinstance(routes, list) else ())
-        if isinstance(each, dict)
-    ]
-    urls = [(_urlsOf(each, "from"), _urlsOf(each, "to")) for _, each in tables]
-    requests = [
-        RouteRequest(
-            [text for _, text in inputs],
-            [text for _, text in outputs],
-            name if isinstance(name := table.get("name", ""), str) else "",
-            table.get("enabled") is not False,
-        )
-        for (_, table), (inputs, outputs) in zip(tables, urls, strict=True)
-    ]
-
-    def refuse(refusal: Refusal) -> None:
-        path: KeyPath = ("route", tables[refusal.route][0], refusal.key)
-        if refusal.key != "name":
-            path += urls[refusal.route][refusal.key == "to"][refusal.index][0]
-        report(path, str(refusal.error))
-
-    model = RelayModel.checked(requests, refuse)
-    workers = values.get("workers")
-    return evolve(model, workers=workers if isinstance(workers, int) else None)
-
-
-def _urlsOf(table: dict[str, Any], key: str) -> list[tuple[KeyPath, str]]:
-    """The texts under a key, and where each stands in it."""
-    value = table.get(key)
-    if isinstance(value, str):
-        return [((), value)]
-    elements = enumerate(value if isinstance(value, list) else ())
-    return [((index,), each) for index, each in elements if isinstance(each, str)]
-
-
-def _written(path: KeyPath) -> str:
-    """A path as people write it."""
-    parts = []
-    for part in path:
-        if isinstance(part, int):
-            parts.append(f"[{part + 1}]")
-        else:
-            parts.append(f".{part}" if _BARE.fullmatch(part) else f".{json.dumps(part)}")
-    return "".join(parts).removeprefix(".")

@@ -1,19 +1,15 @@
-"""
-The keys of a configuration file: what each may be, for the check and for the JSON schema.
-
-Another key is another line in L{ROUTE} or L{FILE}, and a place in the model for its value.
-"""
+"""What the value of a key of a configuration file may be, for the check and for the JSON schema."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
 
-from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.positions import KeyPath
+from txgroupsock.relay.quantity import Quantity
 
 Found = tuple[KeyPath, str]
 """What is wrong with a value: where, and why, with the remedy."""
@@ -114,6 +110,123 @@ class Name:
 
 
 @frozen
+class Choice:
+    """One of a few words."""
+
+    choices: Sequence[str]
+
+    @property
+    def words(self) -> str:
+        """See L{Kind}."""
+        return " or ".join(f'"{each}"' for each in self.choices)
+
+    def check(self, value: object, path: KeyPath) -> Iterator[Found]:
+        """See L{Kind}."""
+        if not isinstance(value, str):
+            yield _mistyped(value, path, self)
+        elif value not in self.choices:
+            yield path, f"{value!r} is not {self.words}"
+
+    def schema(self) -> dict[str, Any]:
+        """See L{Kind}."""
+        return {"type": "string", "enum": list(self.choices)}
+
+
+@frozen
+class Amount:
+    """A number with a unit, in quotes."""
+
+    quantity: Quantity
+
+    @property
+    def words(self) -> str:
+        """See L{Kind}."""
+        return self.quantity.words
+
+    def check(self, value: object, path: KeyPath) -> Iterator[Found]:
+        """See L{Kind}."""
+        if not isinstance(value, str):
+            yield path, f"it is {_typeOf(value)}, and should be {self.words}, in quotes"
+            return
+        try:
+            self.quantity.parse(value)
+        except ValueError as error:
+            yield path, str(error)
+
+    def schema(self) -> dict[str, Any]:
+        """See L{Kind}."""
+        units = "|".join(self.quantity.units)
+        return {"type": "string", "pattern": rf"^(0|[0-9]+(\.[0-9]+)?({units}))$"}
+
+
+@frozen
+class Texts:
+    """
+    A text, or a list of texts.
+
+    @ivar words: it in words.
+    @ivar one: a text in words.
+    @ivar problem: what is wrong with a text and how to mend it; L{None} if it is right.
+    """
+
+    words: str
+    one: str
+    problem: Callable[[str], str | None]
+
+    def check(self, value: object, path: KeyPath) -> Iterator[Found]:
+        """See L{Kind}."""
+        if isinstance(value, str):
+            yield from self._checkOne(value, path)
+            return
+        if not isinstance(value, list):
+            yield _mistyped(value, path, self)
+            return
+        if not value:
+            yield path, f"the list is empty; give it {self.one}"
+        for index, each in enumerate(value):
+            if isinstance(each, str):
+                yield from self._checkOne(each, (*path, index))
+            else:
+                yield (*path, index), f"it is {_typeOf(each)}, and should be {self.one}"
+
+    def _checkOne(self, text: str, path: KeyPath) -> Iterator[Found]:
+        problem = self.problem(text)
+        if problem is not None:
+            yield path, problem
+
+    def schema(self) -> dict[str, Any]:
+        """See L{Kind}."""
+        text = {"type": "string", "minLength": 1}
+        return {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
+
+
+@frozen
+class Passwords:
+    """A table of names and the password of each."""
+
+    words = "a table of names and the password of each"
+
+    def check(self, value: object, path: KeyPath) -> Iterator[Found]:
+        """See L{Kind}."""
+        if not isinstance(value, dict):
+            yield _mistyped(value, path, self)
+            return
+        for name, password in value.items():
+            if not name or ":" in name:
+                yield (*path, name), "a name has at least one character, and no colon (RFC 7617)"
+            if not isinstance(password, str) or not password:
+                yield (*path, name), "a password is a text, and not an empty one"
+
+    def schema(self) -> dict[str, Any]:
+        """See L{Kind}."""
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": "^[^:]+$"},
+            "additionalProperties": {"type": "string", "minLength": 1},
+        }
+
+
+@frozen
 class URLs:
     """A URL, or a list of them; whether each is a good one the model says."""
 
@@ -141,9 +254,14 @@ class URLs:
 
 @frozen
 class Table:
-    """A table with certain keys and no others."""
+    """
+    A table with certain keys and no others.
+
+    @ivar oneOf: keys of which there has to be one, at least.
+    """
 
     keys: Sequence[Key]
+    oneOf: Sequence[str] = ()
     words = "a table"
 
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
@@ -160,6 +278,10 @@ class Table:
         for key in self.keys:
             if key.isRequired and key.name not in value:
                 yield path, f"{key.name} is missing; it is {key.kind.words}"
+        if self.oneOf and not any(each in value for each in self.oneOf):
+            first, *others = self.oneOf
+            words, instead = known[first].kind.words, " or ".join(others)
+            yield path, f"{first} is missing; it is {words}; or give it {instead}"
 
     def schema(self) -> dict[str, Any]:
         """See L{Kind}."""
@@ -167,6 +289,7 @@ class Table:
             "type": "object",
             "additionalProperties": False,
             "required": [key.name for key in self.keys if key.isRequired],
+            **({"anyOf": [{"required": [each]} for each in self.oneOf]} if self.oneOf else {}),
             "properties": {
                 key.name: {"description": key.text, **key.kind.schema()} for key in self.keys
             },
@@ -220,44 +343,3 @@ def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name[:40], known, 1)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"there is no such key; {meant}there are {', '.join(known)}"
-
-
-ROUTE = Table(
-    [
-        Key(
-            "name",
-            Name(200),
-            "What it is called in the log and wherever else it is shown; each route has its own. "
-            "Left out, it is the URL of its input.",
-        ),
-        Key(
-            "from",
-            URLs(),
-            "Its input: udp://[source@]address:port[?interface=NAME&latency=TIME], or a list of "
-            "these that differ in their source only.",
-            isRequired=True,
-        ),
-        Key(
-            "to",
-            URLs(),
-            "Its outputs, each of which gets everything: "
-            "udp://[source@]address:port[?interface=NAME&ttl=N&dscp=N&rate=N].",
-            isRequired=True,
-        ),
-        Key(
-            "enabled",
-            Flag(),
-            "Whether it is run; true unless told otherwise. It has to be right in any case.",
-        ),
-    ]
-)
-FILE = Table(
-    [
-        Key(
-            "workers",
-            Whole(1, MOST_WORKERS),
-            "How many processes to share the routes out among; takes effect when the relay starts.",
-        ),
-        Key("route", Tables("route", ROUTE), "What goes from where to where.", isRequired=True),
-    ]
-)

@@ -6,20 +6,14 @@ Nothing is opened here.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, NamedTuple
 
 from attrs import asdict, evolve, field, frozen
 
-from txgroupsock.primitives import (
-    AddressError,
-    IPAddress,
-    UnknownInterface,
-    interfaceIndex,
-    parseAddress,
-)
+from txgroupsock.primitives import IPAddress, parseAddress
+from txgroupsock.relay.circles import closingCircles, feeds, isLoop
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.url import StreamURL, URLError
 
@@ -179,7 +173,7 @@ class _Draft:
         for index, each in enumerate(request.outputs):
             try:
                 output = OutputModel.parse(each)
-                if incoming is not None and _isLoop(incoming, output):
+                if incoming is not None and isLoop(incoming, output):
                     raise URLError(
                         each,
                         "it is the input too, so everything would go round in a loop; change the "
@@ -269,91 +263,12 @@ def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
 def _refuseLoops(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     """Refuse every output that closes a circle of routes, as far as can be told from here."""
     routes = [each.route for each in drafts]
-    for index, other in _closingCircles(feeds(routes)):
+    for index, other in closingCircles(feeds(routes)):
         incoming = routes[other].input
         for position, output in enumerate(routes[index].outputs):
-            if _isLoop(incoming, output):
+            if isLoop(incoming, output):
                 problem = (
                     f"it leads back to {incoming}, from which it comes, so everything would go "
                     "round in a loop; leave one of these routes out, or change an address or a port"
                 )
                 refuse(drafts[index].refusal(position, problem))
-
-
-def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
-    """
-    Which routes feed which, as far as can be told from here.
-
-    @return: an output of the first route that comes in at the second, by the indices of both.
-    """
-    listening: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
-    for index, route in enumerate(routes):
-        listening[route.input.port, str(route.input.address)].append(index)
-    feeding: dict[tuple[int, int], OutputModel] = {}
-    for index, route in enumerate(routes):
-        for output in route.outputs:
-            for address in (output.host, "0.0.0.0", "::"):
-                for other in listening.get((output.port, address), ()):
-                    if _isLoop(routes[other].input, output):
-                        feeding[index, other] = output
-    return feeding
-
-
-def _closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The edges without which a graph has no circle: those that lead back, searching in depth."""
-    following: defaultdict[int, list[int]] = defaultdict(list)
-    for index, other in edges:
-        following[index].append(other)
-    closing: list[tuple[int, int]] = []
-    isOnPath: dict[int, bool] = {}  # of those that have been seen
-    for start in tuple(following):
-        path = [] if start in isOnPath else [(start, iter(following[start]))]
-        isOnPath.setdefault(start, True)
-        while path:
-            index, rest = path[-1]
-            for other in rest:
-                if other not in isOnPath:
-                    isOnPath[other] = True
-                    path.append((other, iter(following.get(other, ()))))
-                    break
-                if isOnPath[other]:
-                    closing.append((index, other))
-            else:
-                isOnPath[index] = False
-                path.pop()
-    return closing
-
-
-def _isLoop(incoming: InputModel, output: OutputModel) -> bool:
-    """Whether what an output sends comes in at an input, as far as can be told from here."""
-    if output.port != incoming.port:
-        return False
-    try:
-        address = parseAddress(output.host)
-    except AddressError:
-        return False
-    if address.version != incoming.address.version:
-        return False
-    if incoming.address.is_unspecified:
-        return address.is_loopback or _isOurs(address)
-    if address != incoming.address or _areApart(incoming.interface, output.interface):
-        return False
-    # A group that is heard from other hosts only does not hear this one.
-    return not incoming.sources or output.source is None or output.source in incoming.sources
-
-
-def _isOurs(address: IPAddress) -> bool:
-    try:
-        return bool(interfaceIndex(address))
-    except UnknownInterface:
-        return False
-
-
-def _areApart(one: str, other: str) -> bool:
-    """Whether these are two interfaces: a group may well be taken from one link to another."""
-    if not one or not other:
-        return False
-    try:
-        return interfaceIndex(one) != interfaceIndex(other)
-    except UnknownInterface:
-        return one != other  # opening it will say which one is unknown

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.relay.change import Change, Outcome
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.route import Route
@@ -39,10 +40,14 @@ class Relay:
         self._changing = DeferredLock()
 
     @classmethod
-    def of(cls, reactor: Any, model: RelayModel) -> Relay:
-        """The relay that a model describes, not open yet; what its routes can share they do."""
+    def of(cls, reactor: Any, model: RelayModel, inputs: SharedInputs | None = None) -> Relay:
+        """
+        The relay that a model describes, not open yet; what its routes can share they do.
+
+        @param inputs: those of others in this process, to share with them, too.
+        """
         reactor = GroupsockReactor(reactor)
-        inputs = SharedInputs(reactor)
+        inputs = inputs or SharedInputs(reactor)
         relay = cls([Route.of(reactor, each, inputs) for each in model.routes])
         relay.model, relay._inputs, relay._reactor = model, inputs, reactor
         return relay
@@ -96,6 +101,10 @@ class Relay:
     def status(self) -> list[RouteStatus]:
         """See L{IRelay}."""
         return [each.status() for each in self.routes]
+
+    def counters(self) -> list[tuple[str, list[Counters]]]:
+        """See L{IRelay}."""
+        return [(each.name, [part.counters for part in each.parts]) for each in self.routes]
 
 
 def _filesOf(routes: Sequence[Route]) -> int:

@@ -127,7 +127,7 @@ class Route:
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""
-        return RouteStatus.of(self.input, self.stages, self.outputs)
+        return RouteStatus.of(self.input, self.stages, self.outputs, self.name)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""

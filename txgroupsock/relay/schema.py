@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from txgroupsock.relay.keys import FILE
+from txgroupsock.relay.tables import FILE
 
 
 def schema() -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from txgroupsock.relay.circles import feeds
 from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.plan import RouteModel, feeds
+from txgroupsock.relay.plan import RouteModel
 
 
 def split(routes: Sequence[RouteModel], count: int) -> list[list[int]]:

@@ -36,7 +36,7 @@ class EndStatus:
         """@param end: provides IRelayInput, IRelayStage or IRelayOutput."""
         model = getattr(end, "model", None)
         return cls(
-            name=type(end).__name__ if model is None else str(model),
+            name=type(end).__name__ if model is None else getattr(model, "name", str(model)),
             counters=end.counters.copy(),
             state=tuple(end.describe()) if hasattr(end, "describe") else (),
             warnings=tuple(end.warnings()) if IWarning.providedBy(end) else (),
@@ -58,19 +58,27 @@ class EndStatus:
 
 @frozen
 class RouteStatus:
-    """A route at one moment."""
+    """
+    A route at one moment.
+
+    @ivar name: what people call it.
+    """
 
     input: EndStatus
     stages: tuple[EndStatus, ...]
     outputs: tuple[EndStatus, ...]
+    name: str = ""
 
     @classmethod
-    def of(cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any]) -> RouteStatus:
+    def of(
+        cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
+    ) -> RouteStatus:
         """The status of a route's parts."""
         return cls(
             EndStatus.of(incoming),
             tuple(EndStatus.of(each) for each in stages),
             tuple(EndStatus.of(each) for each in outputs),
+            name,
         )
 
     @property
@@ -99,7 +107,8 @@ class RouteStatus:
 
     def _with(self, ends: Sequence[EndStatus]) -> RouteStatus:
         firstOutput = 1 + len(self.stages)
-        return RouteStatus(ends[0], tuple(ends[1:firstOutput]), tuple(ends[firstOutput:]))
+        stages, outputs = tuple(ends[1:firstOutput]), tuple(ends[firstOutput:])
+        return RouteStatus(ends[0], stages, outputs, self.name)
 
     def describe(self) -> list[str]:
         """A line for each join and each output."""
@@ -128,6 +137,7 @@ class RouteStatus:
             _endOf(value["input"]),
             tuple(_endOf(each) for each in value["stages"]),
             tuple(_endOf(each) for each in value["outputs"]),
+            value["name"],
         )
 
 

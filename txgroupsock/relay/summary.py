@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.plan import RelayModel, RouteModel
+from txgroupsock.relay.viewers.access import Access
+from txgroupsock.relay.viewers.model import ViewersModel
+from txgroupsock.relay.web.model import AdminModel
 
 
-def summary(model: RelayModel) -> list[str]:
-    """The routes with their inputs and outputs, in order."""
-    return list(_lines(model))
+def summary(configuration: Configuration) -> list[str]:
+    """The routes with their inputs and outputs, in order, and what is served."""
+    return [
+        *_relay(configuration.relay),
+        *_viewers(configuration.viewers),
+        *_admin(configuration.admin),
+    ]
 
 
-def _lines(model: RelayModel) -> Iterator[str]:
+def _relay(model: RelayModel) -> Iterator[str]:
     count = len(model.routes)
     processes = f", shared out among {model.workers} processes" if (model.workers or 1) > 1 else ""
     yield f"{count} route{'s' * (count != 1)} would run{processes}"
@@ -24,6 +32,34 @@ def _lines(model: RelayModel) -> Iterator[str]:
         first, *others = _route(route)
         yield f"{first} (disabled: would not run)"
         yield from others
+
+
+def _viewers(model: ViewersModel) -> Iterator[str]:
+    if not model.endpoints:
+        return
+    yield f"viewers would be served on {' and '.join(model.endpoints)}, {_who(model.access)}"
+    for name, stream in model.named.items():
+        yield f"  /{name} is {stream}"
+    for rule in model.allowed.rules:
+        yield f"  {rule} may be asked for"
+    for each in model.tcp:
+        yield f"  {each.endpoint} gives {each.stream}"
+
+
+def _admin(model: AdminModel) -> Iterator[str]:
+    if model.endpoints:
+        changes = "changed with a token" if model.tokens else "not changed"
+        yield (
+            f"status, API and metrics would be served on {' and '.join(model.endpoints)}, "
+            f"{_who(model.readers)}; routes can be {changes}"
+        )
+
+
+def _who(access: Access) -> str:
+    if access.isOpen:
+        return "to everybody who can connect"
+    ways = [*(["a token"] if access.tokens else []), *(["a password"] if access.checker else [])]
+    return f"to who has {' or '.join(ways)}"
 
 
 def _route(route: RouteModel) -> Iterator[str]:

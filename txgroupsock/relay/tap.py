@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import evolve
 from twisted.application.service import IService, MultiService
@@ -13,8 +14,14 @@ from twisted.python import usage
 from txgroupsock import __version__
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
-from txgroupsock.relay.plan import MOST_WORKERS, Refusal, RelayModel, RouteRequest
-from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.configuration import (
+    ADMIN_ENDPOINT,
+    VIEWERS_ENDPOINT,
+    Configuration,
+    configurationOf,
+)
+from txgroupsock.relay.plan import MOST_WORKERS
+from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.summary import summary
@@ -64,11 +71,24 @@ class Options(usage.Options):
             None,
             f"Share the routes out among so many processes, 1 to {MOST_WORKERS}.",
         ],
+        [
+            "admin",
+            None,
+            None,
+            f"Serve the status page, the API and metrics here, such as {ADMIN_ENDPOINT}.",
+        ],
+        [
+            "viewers",
+            None,
+            None,
+            f"Serve viewers by HTTP on this endpoint, such as {VIEWERS_ENDPOINT}.",
+        ],
     ]
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self["routes"] = []  # inputs and outputs of each
+        self["allow"] = []
 
     def opt_from(self, url: str) -> None:
         """The URL of an input; repeat for further sources of the same group."""
@@ -91,6 +111,10 @@ class Options(usage.Options):
         if not self["routes"]:
             self["routes"].append(([], []))
         self["routes"][-1][1].append(url)
+
+    def opt_allow(self, rule: str) -> None:
+        """Groups that viewers may ask for, such as 239.1.0.0/16?interface=eth0; repeatable."""
+        self["allow"].append(rule)
 
     def parseArgs(self, *words: str) -> None:
         """Refuse what belongs to no option."""
@@ -115,44 +139,68 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check what was given, and make the routes of it."""
         if self["demo"] is not None:
-            if self["routes"] or self["config"] is not None:
-                raise usage.UsageError(
-                    "--demo has streams of its own: leave out --from and --to, and --config"
-                )
-            if self["check"]:
-                raise usage.UsageError("--check is for routes: leave out --demo")
-            if self["workers"] is not None:
-                raise usage.UsageError("--demo runs in one process: leave out --workers")
-            self["demo"] = _seconds(self["demo"])
+            self._postDemo()
             return
         given = None if self["workers"] is None else _workers(self["workers"])
-        self["relay"] = self._fromFile() if self["config"] is not None else self._fromURLs()
-        self["relay"] = evolve(self["relay"], workers=given or self["relay"].workers)
-        self["workers"] = self["relay"].workers or 1
+        configuration = self._fromFile() if self["config"] is not None else self._fromOptions(given)
+        relay = configuration.relay
+        configuration = evolve(configuration, relay=evolve(relay, workers=given or relay.workers))
+        self["configuration"] = configuration
         if self["check"]:
-            print("\n".join(summary(self["relay"])))  # noqa: T201 - as above
+            print("\n".join(summary(configuration)))  # noqa: T201 - as above
             raise SystemExit(0)
 
-    def _fromFile(self) -> RelayModel:
-        if self["routes"]:
-            raise usage.UsageError("--config has the routes: leave out --from and --to")
+    def _postDemo(self) -> None:
+        if self["routes"] or any(self[each] for each in ("config", "viewers", "allow", "admin")):
+            raise usage.UsageError("--demo has streams of its own: leave out routes and services")
+        if self["check"]:
+            raise usage.UsageError("--check is for routes: leave out --demo")
+        if self["workers"] is not None:
+            raise usage.UsageError("--demo runs in one process: leave out --workers")
+        self["demo"] = _seconds(self["demo"])
+
+    def _fromFile(self) -> Configuration:
+        for option in ("routes", "viewers", "allow", "admin"):
+            if self[option]:
+                raise usage.UsageError(
+                    "--config has the routes: leave out --from and --to"
+                    if option == "routes"
+                    else f"--config has that, too: leave out --{option}"
+                )
         self["file"] = file = ConfigurationFile.of(self["config"])
         try:
             return file.read()
         except ConfigurationError as error:
             raise StartError(error) from None
 
-    def _fromURLs(self) -> RelayModel:
-        for inputs, outputs in self["routes"] or [([], [])]:
+    def _fromOptions(self, workers: int | None) -> Configuration:
+        given = {each: self[each] for each in ("viewers", "admin") if self[each] is not None}
+        for inputs, outputs in self["routes"] or ([] if given else [([], [])]):
             for option, urls in (("from", inputs), ("to", outputs)):
                 if not urls:
                     raise usage.UsageError(_missing(option, inputs or outputs))
-        refusals: list[Refusal] = []
-        routes = [RouteRequest(*each) for each in self["routes"]]
-        model = RelayModel.checked(routes, refusals.append)
-        if refusals:
-            raise StartError("\n".join(str(each.error) for each in refusals))
-        return model
+        if self["allow"] and "viewers" not in given:
+            raise usage.UsageError("--allow is for viewers: give --viewers, too")
+        document: dict[str, Any] = {each: {"listen": text} for each, text in given.items()}
+        if self["allow"]:
+            document["viewers"]["allow"] = self["allow"]
+        if self["routes"]:
+            document["route"] = [
+                {"from": inputs, "to": outputs} for inputs, outputs in self["routes"]
+            ]
+        if workers is not None:
+            document["workers"] = workers
+        problems: list[str] = []
+
+        def report(path: KeyPath, why: str) -> None:
+            isURL = path[:1] == ("route",)
+            option = "--allow: " if path[1:2] == ("allow",) else f"--{path[0]}: "
+            problems.append(why if isURL else f"{option}{why}")
+
+        configuration = configurationOf(document, report)
+        if problems:
+            raise StartError("\n".join(problems))
+        return configuration
 
 
 def _missing(option: str, there: list[str]) -> str:
@@ -181,20 +229,36 @@ def makeService(options: Options) -> IService:
     # twistd has installed the reactor that it was asked for by now, and no sooner.
     from twisted.internet import reactor
 
+    from txgroupsock.ports import GroupsockReactor
+    from txgroupsock.relay.control import Control
     from txgroupsock.relay.demo import DemoService
     from txgroupsock.relay.relay import Relay
+    from txgroupsock.relay.reload import ReloadService
+    from txgroupsock.relay.sharing import SharedInputs
+    from txgroupsock.relay.viewers import ViewerService
+    from txgroupsock.relay.web.service import AdminService
     from txgroupsock.relay.workers import Workers
 
     if options["demo"] is not None:
         return DemoService(reactor, options["demo"])
-    if options["workers"] > 1:
-        relay: IRelay = Workers(reactor, options["relay"], options["workers"])
+    configuration: Configuration = options["configuration"]
+    model, ours = configuration.relay, GroupsockReactor(reactor)
+    inputs = SharedInputs(ours)
+    count = model.workers or 1
+    if count > 1:
+        relay: IRelay = Workers(reactor, model, count)
     else:
-        relay = Relay.of(reactor, options["relay"])
-    if "file" not in options:
-        return RelayService(reactor, relay)
+        relay = Relay.of(ours, model, inputs)
+    viewers = ViewerService(ours, configuration.viewers, inputs)
+    control = Control(reactor, configuration, relay, viewers)
     # Stopped in the opposite order: nothing is changed any more when the relay closes.
-    both = MultiService()
-    for each in (RelayService(reactor, relay), ReloadService(reactor, relay, options["file"])):
-        each.setServiceParent(both)  # type: ignore[no-untyped-call]
-    return both
+    services: list[Any] = [RelayService(reactor, relay), viewers]
+    reloading = ReloadService(reactor, control, options["file"]) if "file" in options else None
+    if reloading is not None:
+        services.append(reloading)
+    if configuration.admin.endpoints:
+        services.append(AdminService(reactor, control, reloading))
+    every = MultiService()
+    for each in services:
+        each.setServiceParent(every)
+    return every

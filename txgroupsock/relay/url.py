@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
+from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
+
 _SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
 _OPTIONS = ("interface", "ttl", "dscp", "latency", "rate")
 
@@ -30,27 +32,8 @@ _URL = re.compile(
 _DSCP_NAME = re.compile("EF|CS(?P<cs>[0-7])|AF(?P<af>[1-4])(?P<drop>[1-3])", re.IGNORECASE)
 
 
-@frozen
-class _Quantity:
-    """An option that is a number with a unit."""
-
-    option: str
-    units: dict[str, float]
-    least: float
-    most: float
-    range: str
-
-
-_LATENCY = _Quantity(
-    "latency", {"us": 1e-6, "ms": 1e-3, "s": 1}, 0, 1, "a time from 0 to 1s, such as 5ms"
-)
-_RATE = _Quantity(
-    "rate",
-    {"": 1, "k": 1e3, "M": 1e6, "G": 1e9},
-    1e3,
-    1e12,
-    "bits per second, 1k or more, such as 500k, 20M or 1.5G",
-)
+_LATENCY = Quantity(TIMES, 0, 1, "a time from 0 to 1s, such as 5ms")
+_RATE = Quantity(BIT_RATES, 1e3, 1e12, "bits per second, 1k or more, such as 500k, 20M or 1.5G")
 
 
 class URLError(ValueError):
@@ -130,8 +113,8 @@ class StreamURL:
             interface,
             _ttl(text, options),
             _dscp(text, options),
-            _quantity(text, options, _LATENCY),
-            _quantity(text, options, _RATE),
+            _quantity(text, options, "latency", _LATENCY),
+            _quantity(text, options, "rate", _RATE),
         )
 
 
@@ -183,17 +166,14 @@ def _dscp(text: str, options: dict[str, str]) -> int | None:
     return number
 
 
-def _quantity(text: str, options: dict[str, str], kind: _Quantity) -> float | None:
-    value = options.get(kind.option)
+def _quantity(text: str, options: dict[str, str], name: str, kind: Quantity) -> float | None:
+    value = options.get(name)
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-zA-Z]*)", value)
-    number = -1.0
-    if found is not None and (found[2] in kind.units or not float(found[1])):
-        number = float(found[1]) * kind.units.get(found[2], 1)
-    if not kind.least <= number <= kind.most:
-        raise URLError(text, f"{kind.option}={value} is not {kind.range}")
-    return number
+    try:
+        return kind.parse(value)
+    except ValueError as error:
+        raise URLError(text, f"{name}={error}") from None
 
 
 def _number(text: str) -> int:

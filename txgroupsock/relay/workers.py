@@ -108,6 +108,11 @@ class Workers:
         """See L{IRelay}; what a worker last said, if it does not answer."""
         return gatherResults([each.status() for each in self.workers]).addCallback(self._inOrder)
 
+    def counters(self) -> list[tuple[str, list[Counters]]]:
+        """See L{IRelay}."""
+        known = self._inOrder([each.known for each in self.workers])
+        return [(each.name, [end.counters for end in each.ends]) for each in known]
+
     def _begin(self) -> None:
         """Start every worker, as many at a time as there are cores to start them."""
         left = list(reversed(self.workers))

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.viewers.channel import Channel
@@ -209,6 +210,10 @@ class Channels:
     def status(self) -> tuple[ChannelStatus, ...]:
         """Of each channel that is open."""
         return tuple(each.channel.status() for each in self._all())
+
+    def counters(self) -> list[tuple[str, Counters]]:
+        """Of each channel that is open: its name, and what has come in."""
+        return [(each.channel.name, each.channel.counters) for each in self._all()]
 
     def totals(self) -> Totals:
         """Sums since the start."""

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
@@ -102,6 +103,10 @@ class ViewerService(Service):
             self._channels.totals(),
             dict(self._refused),
         )
+
+    def counters(self) -> list[tuple[str, Counters]]:
+        """The name of each channel that is open, and what has come in: at little cost."""
+        return self._channels.counters()
 
     def _listen(self, endpoint: str, factory: Any) -> None:
         """

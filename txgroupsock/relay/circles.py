@@ -1,0 +1,102 @@
+"""
+Which routes feed which, and where that goes round in a circle: as far as models tell.
+
+What only shows while datagrams flow L{txgroupsock.relay.echo} finds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from txgroupsock.primitives import (
+    AddressError,
+    IPAddress,
+    UnknownInterface,
+    interfaceIndex,
+    parseAddress,
+)
+from txgroupsock.relay.model import InputModel, OutputModel
+
+if TYPE_CHECKING:
+    from txgroupsock.relay.plan import RouteModel
+
+
+def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
+    """
+    Which routes feed which, as far as can be told from here.
+
+    @return: an output of the first route that comes in at the second, by the indices of both.
+    """
+    listening: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+    for index, route in enumerate(routes):
+        listening[route.input.port, str(route.input.address)].append(index)
+    feeding: dict[tuple[int, int], OutputModel] = {}
+    for index, route in enumerate(routes):
+        for output in route.outputs:
+            for address in (output.host, "0.0.0.0", "::"):
+                for other in listening.get((output.port, address), ()):
+                    if isLoop(routes[other].input, output):
+                        feeding[index, other] = output
+    return feeding
+
+
+def closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The edges without which a graph has no circle: those that lead back, searching in depth."""
+    following: defaultdict[int, list[int]] = defaultdict(list)
+    for index, other in edges:
+        following[index].append(other)
+    closing: list[tuple[int, int]] = []
+    isOnPath: dict[int, bool] = {}  # of those that have been seen
+    for start in tuple(following):
+        path = [] if start in isOnPath else [(start, iter(following[start]))]
+        isOnPath.setdefault(start, True)
+        while path:
+            index, rest = path[-1]
+            for other in rest:
+                if other not in isOnPath:
+                    isOnPath[other] = True
+                    path.append((other, iter(following.get(other, ()))))
+                    break
+                if isOnPath[other]:
+                    closing.append((index, other))
+            else:
+                isOnPath[index] = False
+                path.pop()
+    return closing
+
+
+def isLoop(incoming: InputModel, output: OutputModel) -> bool:
+    """Whether what an output sends comes in at an input, as far as can be told from here."""
+    if output.port != incoming.port:
+        return False
+    try:
+        address = parseAddress(output.host)
+    except AddressError:
+        return False
+    if address.version != incoming.address.version:
+        return False
+    if incoming.address.is_unspecified:
+        return address.is_loopback or _isOurs(address)
+    if address != incoming.address or _areApart(incoming.interface, output.interface):
+        return False
+    # A group that is heard from other hosts only does not hear this one.
+    return not incoming.sources or output.source is None or output.source in incoming.sources
+
+
+def _isOurs(address: IPAddress) -> bool:
+    try:
+        return bool(interfaceIndex(address))
+    except UnknownInterface:
+        return False
+
+
+def _areApart(one: str, other: str) -> bool:
+    """Whether these are two interfaces: a group may well be taken from one link to another."""
+    if not one or not other:
+        return False
+    try:
+        return interfaceIndex(one) != interfaceIndex(other)
+    except UnknownInterface:
+        return one != other  # opening it will say which one is unknown

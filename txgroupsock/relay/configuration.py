@@ -1,0 +1,264 @@
+"""
+What one process is asked to do: one model, whoever asks for it.
+
+A file, a command line and the API all make a document, which is what a TOML file is when it has
+been read: tables, lists, texts, numbers.  This checks a document and makes the model of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from txgroupsock.relay.keys import Amount
+from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
+from txgroupsock.relay.positions import KeyPath
+from txgroupsock.relay.tables import FILE, LIMITS
+from txgroupsock.relay.url import URLError
+from txgroupsock.relay.viewers.access import Access, Passwords
+from txgroupsock.relay.viewers.allowlist import AllowError, AllowList, AllowRule
+from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, TCPModel, ViewersModel
+from txgroupsock.relay.web.model import AdminModel
+
+Document = Mapping[str, Any]
+"""A configuration as TOML and JSON have it."""
+
+Report = Callable[[KeyPath, str], None]
+"""Takes each thing that is wrong: where, and why, with the remedy."""
+
+VIEWERS_ENDPOINT = "tcp:8080:interface=127.0.0.1"
+ADMIN_ENDPOINT = "tcp:8088:interface=127.0.0.1"
+
+_FORMS = {"plain": Form.PLAIN, "rtp": Form.RTP, "framed": Form.FRAMED}
+_BARE = re.compile("[A-Za-z0-9_-]+")
+
+
+@frozen
+class Configuration:
+    """
+    What a process is asked to do.
+
+    @ivar relay: its routes.
+    @ivar viewers: what it serves to viewers; without endpoints, nothing.
+    @ivar admin: what it serves to operators; without endpoints, nothing.
+    @ivar document: what all this was made of.
+    @ivar names: what each route of the document is called, those that are disabled or have no
+        outputs included.
+    """
+
+    relay: RelayModel
+    viewers: ViewersModel = field(factory=lambda: ViewersModel(endpoints=()))
+    admin: AdminModel = field(factory=AdminModel)
+    document: Document = field(factory=dict, eq=False, repr=False)
+    names: tuple[str, ...] = ()
+
+
+def configurationOf(document: Document, report: Report) -> Configuration:
+    """
+    What a document asks for, without what is wrong in it.
+
+    @param report: called with each thing that is wrong; if it never is, the result is whole.
+    """
+    for path, why in FILE.check(document, ()):
+        report(path, why)
+    relay, names = _relayOf(document, report)
+    streams = _streamsOf(document, relay, names, report)
+    return Configuration(
+        evolve(relay, routes=tuple(each for each in relay.routes if each.outputs)),
+        _viewersOf(document, streams, report),
+        _adminOf(document),
+        document,
+        names,
+    )
+
+
+def textsIn(table: Document, key: str) -> list[tuple[KeyPath, str]]:
+    """The texts under a key, which may be one or a list, and where each stands in it."""
+    value = table.get(key)
+    if isinstance(value, str):
+        return [((), value)]
+    return [
+        ((index,), each) for index, each in enumerate(_listIn(table, key)) if isinstance(each, str)
+    ]
+
+
+def written(path: KeyPath) -> str:
+    """A path as people write it, counted from 1: C{route[2].to[1]}."""
+    parts = []
+    for part in path:
+        if isinstance(part, int):
+            parts.append(f"[{part + 1}]")
+        else:
+            parts.append(f".{part}" if _BARE.fullmatch(part) else f".{json.dumps(part)}")
+    return "".join(parts).removeprefix(".")
+
+
+# Routes
+
+
+def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str, ...]]:
+    """The routes, those without outputs included, and what each table's is called."""
+    tables = _tablesIn(document, "route")
+    requests = [
+        RouteRequest(
+            [text for _, text in textsIn(table, "from")],
+            [text for _, text in textsIn(table, "to")],
+            _textIn(table, "name"),
+            table.get("enabled") is not False,
+        )
+        for _, table in tables
+    ]
+
+    def refuse(refusal: Refusal) -> None:
+        index, table = tables[refusal.route]
+        path: KeyPath = ("route", index, refusal.key)
+        if refusal.key != "name":
+            path += textsIn(table, refusal.key)[refusal.index][0]
+        report(path, str(refusal.error))
+
+    relay = RelayModel.checked(requests, refuse)
+    running, disabled = iter(relay.routes), iter(relay.disabled)
+    found = [next(running if each.isEnabled else disabled, None) for each in requests]
+    workers = document.get("workers")
+    relay = evolve(relay, workers=workers if isinstance(workers, int) else None)
+    return relay, tuple(each.name for each in found if each is not None)
+
+
+def _streamsOf(
+    document: Document, relay: RelayModel, names: Sequence[str], report: Report
+) -> dict[str, StreamModel]:
+    """What routes offer to viewers."""
+    inputs = {each.name: each.input for each in relay.routes}
+    streams = {}
+    for index, table in _tablesIn(document, "route"):
+        form, name = _FORMS.get(_textIn(table, "viewers")), _textIn(table, "name")
+        if form is None:
+            continue
+        if not name or "/" in name or name in (".", ".."):
+            report(
+                ("route", index, "name") if name else ("route", index),
+                "viewers ask for it by its name, as /NAME; give it one without a slash",
+            )
+        elif name in inputs:
+            streams[name] = StreamModel(inputs[name], form)
+            if (relay.workers or 1) > 1 and not inputs[name].isMulticast:
+                report(
+                    ("route", index, "viewers"),
+                    "a worker receives this, and only a group can be received twice; leave out "
+                    "workers, or give it a group",
+                )
+    return streams
+
+
+# Services
+
+
+def _viewersOf(
+    document: Document, streams: Mapping[str, StreamModel], report: Report
+) -> ViewersModel:
+    table = document.get("viewers")
+    if not isinstance(table, dict):
+        if streams:
+            report((), "routes have viewers, but there is no [viewers], which says where to listen")
+        return ViewersModel(endpoints=())
+    tcp = []
+    for index, each in _tablesIn(table, "tcp"):
+        stream = _tcpStreamOf(each, ("viewers", "tcp", index), streams, report)
+        if stream is not None:
+            tcp += [TCPModel(endpoint, stream) for _, endpoint in textsIn(each, "listen")]
+    return ViewersModel(
+        tuple(text for _, text in textsIn(table, "listen")) or (VIEWERS_ENDPOINT,),
+        _allowedIn(table),
+        streams,
+        tuple(tcp),
+        _accessIn(table),
+        _limitsIn(table),
+    )
+
+
+def _tcpStreamOf(
+    table: Document, path: KeyPath, streams: Mapping[str, StreamModel], report: Report
+) -> StreamModel | str | None:
+    wanted, form = _textIn(table, "stream"), _FORMS.get(_textIn(table, "form"))
+    if "://" in wanted:
+        try:
+            return StreamModel(InputModel.parse(wanted), form or Form.PLAIN)
+        except URLError as error:
+            report((*path, "stream"), str(error))
+            return None
+    if wanted and wanted not in streams:
+        report((*path, "stream"), f"no route that has viewers is called {wanted!r}")
+        return None
+    if not wanted or form is None:
+        return wanted or None
+    return evolve(streams[wanted], form=form)
+
+
+def _allowedIn(table: Document) -> AllowList:
+    rules = []
+    for _, text in textsIn(table, "allow"):
+        with suppress(AllowError):  # which the check has reported
+            rules.append(AllowRule.parse(text))
+    return AllowList(tuple(rules))
+
+
+def _limitsIn(table: Document) -> Limits:
+    limits: dict[str, Any] = {}
+    usual = Limits()
+    found = table.get("limits")
+    for name, value in (found if isinstance(found, dict) else {}).items():
+        kind = LIMITS.get(name)
+        if kind is None or any(kind.check(value, ())):
+            continue
+        number = kind.quantity.parse(value) if isinstance(kind, Amount) else value
+        limits[name] = type(getattr(usual, name))(number)
+    return Limits(**limits)
+
+
+def _adminOf(document: Document) -> AdminModel:
+    table = document.get("admin")
+    if not isinstance(table, dict):
+        return AdminModel()
+    tokens = tuple(text for _, text in textsIn(table, "tokens"))
+    return AdminModel(
+        tuple(text for _, text in textsIn(table, "listen")) or (ADMIN_ENDPOINT,),
+        _accessIn({**table, "tokens": tokens and list(tokens)} if table.get("users") else {}),
+        tokens,
+    )
+
+
+def _accessIn(table: Document) -> Access:
+    tokens = tuple(text for _, text in textsIn(table, "tokens") if text)
+    users = table.get("users")
+    passwords = {
+        name: each
+        for name, each in (users if isinstance(users, dict) else {}).items()
+        if isinstance(each, str)
+    }
+    return Access(tokens, Passwords(passwords) if passwords else None)
+
+
+# Documents
+
+
+def _textIn(table: Document, key: str) -> str:
+    value = table.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _listIn(table: Document, key: str) -> Sequence[Any]:
+    value = table.get(key)
+    return value if isinstance(value, list) else ()
+
+
+def _tablesIn(table: Document, key: str) -> list[tuple[int, Document]]:
+    """The tables of a list, and where each stands in it."""
+    return [
+        (index, each) for index, each in enumerate(_listIn(table, key)) if isinstance(each, dict)
+    ]

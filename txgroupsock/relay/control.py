@@ -1,0 +1,152 @@
+"""What a process runs, and how it goes over to another configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from txgroupsock.interfaces import IRelay
+from txgroupsock.relay.change import Outcome
+from txgroupsock.relay.config import ConfigurationError
+from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.relay import Relay
+from txgroupsock.relay.viewers import ViewerService
+
+
+@frozen
+class ChangeStatus:
+    """
+    What became of a change.
+
+    @ivar time: when, in seconds since 1970.
+    @ivar isDone: whether it was made; else all is as it was.
+    @ivar text: which change it was, and what became of it.
+    """
+
+    time: float
+    isDone: bool
+    text: str
+
+
+class Control:
+    """
+    Takes a relay, and what it serves to viewers, over to other configurations: each of them
+    whole or not at all, one after another.
+
+    @ivar configuration: what is run now.
+    @ivar last: the last change that was tried.
+    @ivar changed: called after each change that was made, with what became of the routes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        configuration: Configuration,
+        relay: IRelay,
+        viewers: ViewerService | None = None,
+    ) -> None:
+        """
+        @param reactor: provides C{IReactorTime} and C{IReactorThreads}.
+        @param relay: made of the configuration, and opened and closed by somebody else; so are
+            C{viewers}.
+        """
+        self.configuration = configuration
+        self.relay = relay
+        self.viewers = viewers
+        self.last: ChangeStatus | None = None
+        self.changed: list[Callable[[Outcome], None]] = []
+        self._reactor = reactor
+        self._changing = DeferredLock()
+
+    @property
+    def isChangeWaiting(self) -> bool:
+        """Whether there is a change that has not begun yet."""
+        return bool(self._changing.waiting)
+
+    def change(self, name: str, make: Callable[[], Configuration]) -> Deferred[Outcome]:
+        """
+        Go over to another configuration.
+
+        The L{Deferred} fails with what C{make} raises, with L{OSError} if something could not be
+        opened, or with L{RuntimeError} if this cannot be changed while it runs; that is logged,
+        and then all is as it was.
+
+        @param name: what the change is called, for people: C{"relay.toml"}.
+        @param make: called in a thread, for a large one takes longer than a receive buffer
+            lasts, when all earlier changes are made; may raise L{ConfigurationError}.
+        """
+        return self._changing.run(lambda: Deferred.fromCoroutine(self._change(name, make)))
+
+    def whenIdle(self) -> Deferred[None]:
+        """Fires when all changes that have been asked for are made."""
+        return self._changing.run(lambda: None)
+
+    async def _change(self, name: str, make: Callable[[], Configuration]) -> Outcome:
+        log = self._log
+        try:
+            pool = self._reactor.getThreadPool()
+            configuration = await deferToThreadPool(self._reactor, pool, make)
+            outcome = await self._goOver(configuration)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                log.error("{problem}", problem=problem)
+            log.error("{name} has not been taken over: all stays as it was", name=name)
+            self._record(False, f"{name} has not been taken over: {_briefly(error)}")
+            raise
+        except (OSError, RuntimeError) as error:
+            log.error("{error}", error=error)
+            log.error("{name} has not been taken over: all is as it was before", name=name)
+            self._record(False, f"{name} has not been taken over: {error}")
+            raise
+        for line in outcome.lines:
+            log.info("{line}", line=line)
+        text = f"{name} has been taken over: {outcome}"
+        log.info("{text}", text=text)
+        before, self.configuration = self.configuration, configuration
+        self._record(True, text)
+        if configuration.relay.workers != before.relay.workers:
+            self._log.warn("{name}: workers takes effect at the next start", name=name)
+        if configuration.admin.endpoints != before.admin.endpoints:
+            self._log.warn(
+                "{name}: where [admin] listens takes effect at the next start", name=name
+            )
+        for each in self.changed:
+            each(outcome)
+        return outcome
+
+    async def _goOver(self, configuration: Configuration) -> Outcome:
+        """Open what is new of all parts, and then let go of what is old."""
+        relay = configuration.relay
+        isSame = evolve(relay, workers=None) == evolve(self.configuration.relay, workers=None)
+        if not isSame and not isinstance(self.relay, Relay):
+            raise RuntimeError("routes that workers share change at the next start only")
+        change = None
+        if self.viewers is not None and configuration.viewers != self.configuration.viewers:
+            change = self.viewers.prepare(configuration.viewers)
+        try:
+            if isinstance(self.relay, Relay):
+                outcome = await self.relay.change(relay)
+            else:
+                outcome = Outcome(unchanged=tuple(each.name for each in relay.routes))
+        except BaseException:
+            if change is not None:
+                await change.abandon()
+            raise
+        if change is not None:
+            await change.commit()
+        return outcome
+
+    def _record(self, isDone: bool, text: str) -> None:  # noqa: FBT001 - as the field
+        self.last = ChangeStatus(self._reactor.seconds(), isDone, text)
+
+
+def _briefly(error: ConfigurationError) -> str:
+    first, more = error.problems[0], len(error.problems) - 1
+    return f"{first}" + f", and {more} more" * bool(more)

@@ -1,0 +1,214 @@
+"""
+HTTP connections that outsiders cannot keep, fill or confuse: one request each, in bounded time.
+
+What twisted.web leaves to its users: it has no deadline for a request that dribbles in, no bound
+for a body or for the number of connections, and it tells everybody its version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+_SERVER = b"groupsock-relay"
+
+
+class BoundedRequest(Request):
+    """
+    A request with a body of limited size.
+
+    @cvar mostBytes: of its body; what is above is thrown away, and C{isTooLarge} set.
+    @ivar isLost: whether its connection is no longer.
+    """
+
+    mostBytes: ClassVar[int] = 0
+
+    channel: Any
+    content: Any
+    finish: Callable[[], None]
+    getClientAddress: Callable[[], Any]
+    getHost: Callable[[], Any]
+    getPassword: Callable[[], bytes]
+    getRequestHostname: Callable[[], bytes]
+    getUser: Callable[[], bytes]
+    loseConnection: Callable[[], None]
+    registerProducer: Callable[[Any, bool], None]
+    setETag: Callable[[bytes], Any]
+    unregisterProducer: Callable[[], None]
+    write: Callable[[bytes], None]
+    isLost = False
+    isTooLarge = False
+    _size = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """There is a body to come; believe nothing that is said of its size."""
+        Request.gotLength(self, 0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self._size += len(data)
+        if self._size > self.mostBytes:
+            self.isTooLarge = True
+        else:
+            Request.handleContentChunk(self, data)
+
+    def process(self) -> None:
+        """The request is complete."""
+        self.notifyFinish().addErrback(self.lost)
+        Request.process(self)
+
+    def setHeader(self, name: bytes | str, value: bytes | str) -> None:
+        """Twisted would tell everybody its version."""
+        Request.setHeader(self, name, _SERVER if name == b"Server" else value)
+
+    def lost(self, _: Failure) -> None:
+        """Its connection is no longer."""
+        self.isLost = True
+
+
+class BoundedConnection(HTTPChannel):
+    """
+    Serves one request, which has to be there in time, and throws away what follows it.
+
+    @ivar isHeld: whether it may be open for longer.
+    """
+
+    maxHeaders = 100
+    isHeld = False
+
+    site: BoundedSite
+    _log = Logger()
+    _deadline: Any = None
+    _isComplete = False
+
+    def connectionMade(self) -> None:
+        """Wait for the request."""
+        HTTPChannel.connectionMade(self)
+        self.site.opened.add(self)
+        self._deadline = self.site.reactor.callLater(self.site.headTime, self._tooLate)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what has come of a request."""
+        if self._isComplete:
+            return
+        try:
+            HTTPChannel.dataReceived(self, data)
+        except Exception as error:  # noqa: BLE001 - Twisted's parser has its limits (int() of 5,000 digits)
+            self.site.refused["junk"] += 1
+            self._log.debug("not a request: {error}", error=error)
+            self._isComplete = True
+            transport: Any = self.transport
+            transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            HTTPChannel.loseConnection(self)
+
+    def allContentReceived(self) -> None:
+        """The request is there."""
+        self._isComplete = True
+        HTTPChannel.allContentReceived(self)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """No connection serves a second request."""
+        request.responseHeaders.setRawHeaders("connection", [b"close"])
+        return False
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Nothing is to be waited for any more."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        HTTPChannel.connectionLost(self, reason)
+        self.site.lost(self)
+
+    def end(self) -> None:
+        """Close the connection at once."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def _tooLate(self) -> None:
+        if not self.isHeld:
+            if not self._isComplete:
+                self.site.refused["slow"] += 1
+            self.end()
+
+
+class BoundedSite(Site):
+    """
+    Serves a resource on each connection made to it, up to a number.
+
+    @ivar opened: the connections that there are.
+    @ivar refused: connections that came to no answer: C{"slow"}, C{"junk"}, C{"connections"}.
+    @ivar headTime: seconds for a request to come, and its answer to be taken.
+    """
+
+    noisy = False
+    protocol = BoundedConnection  # type: ignore[assignment]  # and not one that may become HTTP/2's
+    displayTracebacks = False
+
+    def __init__(
+        self,
+        reactor: Any,
+        resource: IResource,
+        request: type[BoundedRequest],
+        headTime: float,
+        connections: int,
+        refused: Counter[str] | None = None,
+    ) -> None:
+        """@param connections: how many there may be that are not held."""
+        Site.__init__(self, resource, request, reactor=reactor, timeout=None)
+        self.opened: set[BoundedConnection] = set()
+        self._waiting: list[Deferred[None]] = []
+        self.refused: Counter[str] = Counter() if refused is None else refused
+        self.headTime = headTime
+        self.connections = connections
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make one for a new connection, unless too many are waited for."""
+        if sum(not each.isHeld for each in self.opened) >= self.connections:
+            self.refused["connections"] += 1
+            return None
+        return Site.buildProtocol(self, addr)
+
+    def lost(self, connection: BoundedConnection) -> None:
+        """A connection is no longer."""
+        self.opened.discard(connection)
+        if not self.opened:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """End all that are not held; fires when no connection is left."""
+        for each in tuple(self.opened):
+            if not each.isHeld:
+                each.end()
+        if not self.opened:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Of TLS connections (ALPN): one connection is one request here."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """It has no access log, in which there would be tokens."""
+
+    def stopFactory(self) -> None:
+        """See L{startFactory}."""
+
+    def log(self, request: Any) -> None:
+        """See L{startFactory}."""
+
+
+def tokensIn(request: BoundedRequest) -> list[bytes]:
+    """The tokens that a request shows in C{Authorization: Bearer} (RFC 6750 section 2.1)."""
+    kind, _, credentials = (request.getHeader(b"authorization") or b"").partition(b" ")
+    return [credentials.strip()] if kind.lower() == b"bearer" else []

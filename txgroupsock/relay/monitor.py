@@ -1,0 +1,192 @@
+"""What a relay does, as the document that the API, the page and metrics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attrs import asdict
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from txgroupsock import __version__
+from txgroupsock.relay.change import Outcome
+from txgroupsock.relay.control import Control
+from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.rates import Rate, Rates
+from txgroupsock.relay.status import EndStatus, RouteStatus
+
+INTERVAL: Final = 1.0
+"""Seconds from one look at the counters to the next, over which rates are."""
+
+
+class Monitor:
+    """
+    Looks at a relay's counters once a second, and knows how fast they grow.
+
+    @ivar looked: called after each look.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, control: Control) -> None:
+        """@param reactor: provides C{IReactorTime}."""
+        self.looked: list[Callable[[], object]] = []
+        self._reactor = reactor
+        self._control = control
+        self._routes: dict[str, Rates] = {}
+        self._channels: dict[str, Rates] = {}
+        self._began = self._lastLook = reactor.seconds()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
+
+    def start(self) -> None:
+        """Begin to look; the routes have just been opened."""
+        self._began = self._lastLook = self._reactor.seconds()
+        self._control.changed.append(self._changed)
+        self._looking.start(INTERVAL).addErrback(self._failed)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._looking.running:
+            self._control.changed.remove(self._changed)
+            self._looking.stop()
+
+    # The document, see docs/api.md
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """What the relay is and does now."""
+        return self._found().addCallback(self._document)
+
+    def problems(self) -> Deferred[list[str]]:
+        """Why the relay is not ready, for people; nothing if it is."""
+        return self._found().addCallback(_problems)
+
+    def _found(self) -> Deferred[list[RouteStatus]]:
+        found = self._control.relay.status()
+        return found if isinstance(found, Deferred) else succeed(found)
+
+    def history(self) -> dict[str, Any]:
+        """The rates of each route in the last minutes."""
+        routes = {}
+        for name, rates in self._routes.items():
+            datagrams, bits, dropped = rates.history.series()
+            routes[name] = {"bits": bits, "datagrams": datagrams, "dropped": dropped}
+        return {"interval": INTERVAL, "time": self._lastLook, "routes": routes}
+
+    def _document(self, found: Sequence[RouteStatus]) -> dict[str, Any]:
+        control, now = self._control, self._reactor.seconds()
+        configuration, viewers = control.configuration, control.viewers
+        routes = {each.name: self._route(each) for each in found}
+        routes.update({each.name: _disabled(each) for each in configuration.relay.disabled})
+        ordered = [routes.pop(name) for name in configuration.names if name in routes]
+        return {
+            "version": __version__,
+            "time": now,
+            "uptime": now - self._began,
+            "interval": INTERVAL,
+            "isReady": not _problems(found),
+            "change": control.last and asdict(control.last),
+            "routes": [*ordered, *routes.values()],
+            "viewers": None
+            if viewers is None or not viewers.model.endpoints
+            else self._viewers(viewers.status().toJSON()),
+        }
+
+    def _route(self, route: RouteStatus) -> dict[str, Any]:
+        rates = self._routes.get(route.name)
+        ends = route.ends
+        parts: Sequence[Rate] = rates.parts if rates is not None else ()
+        if len(parts) != len(ends):
+            parts = [Rate()] * len(ends)
+        incoming, *others = [_part(end, rate) for end, rate in zip(ends, parts, strict=True)]
+        firstOutput = len(route.stages)
+        return {
+            "name": route.name,
+            "isEnabled": True,
+            "input": incoming,
+            "stages": others[:firstOutput],
+            "outputs": others[firstOutput:],
+        }
+
+    def _viewers(self, document: dict[str, Any]) -> dict[str, Any]:
+        for channel in document["channels"]:
+            rates = self._channels.get(channel["name"])
+            rate = rates.parts[0] if rates is not None and rates.parts else Rate()
+            channel["rate"] = _rate(rate)
+        return document
+
+    # Looking
+
+    def _look(self) -> None:
+        now = self._reactor.seconds()
+        seconds, self._lastLook = now - self._lastLook, now
+        control = self._control
+        self._routes = _sampled(self._routes, control.relay.counters(), seconds)
+        if control.viewers is not None:
+            channels = [(name, [each]) for name, each in control.viewers.counters()]
+            self._channels = _sampled(self._channels, channels, seconds)
+        for each in tuple(self.looked):
+            each()
+
+    def _changed(self, outcome: Outcome) -> None:
+        for name in (*outcome.changed, *outcome.opened):
+            if name in self._routes:
+                self._routes[name].forget()
+
+    def _failed(self, failure: Any) -> None:
+        self._log.failure("the counters could not be looked at; rates stand still", failure)
+
+
+def _sampled(
+    before: dict[str, Rates], counters: Sequence[tuple[str, Sequence[Counters]]], seconds: float
+) -> dict[str, Rates]:
+    """The rates of what there is now."""
+    now = {}
+    for name, each in counters:
+        now[name] = rates = before.get(name) or Rates()
+        rates.sample(each, seconds)
+    return now
+
+
+def _problems(routes: Sequence[RouteStatus]) -> list[str]:
+    return [
+        f"{each.name}: {'; '.join(each.input.warnings) or 'its input is closed'}"
+        for each in routes
+        if not each.input.state
+    ]
+
+
+def _part(end: EndStatus, rate: Rate) -> dict[str, Any]:
+    buffer = end.buffer
+    return {
+        "name": end.name,
+        "state": list(end.state),
+        "warnings": list(end.warnings),
+        "datagrams": end.counters.datagrams,
+        "bytes": end.counters.bytes,
+        "dropped": {reason: count for reason, count in end.counters.dropped.items() if count},
+        "rate": _rate(rate),
+        "buffer": buffer and {"granted": buffer.granted, "requested": buffer.requested},
+    }
+
+
+def _rate(rate: Rate) -> dict[str, float]:
+    return {
+        "datagrams": round(rate.datagrams, 3),
+        "bits": round(rate.bits, 3),
+        "dropped": round(rate.dropped, 3),
+    }
+
+
+def _disabled(route: RouteModel) -> dict[str, Any]:
+    nothing = Counters()
+    return {
+        "name": route.name,
+        "isEnabled": False,
+        "input": _part(EndStatus(route.input.name, nothing), Rate()),
+        "stages": [],
+        "outputs": [_part(EndStatus(str(each), nothing), Rate()) for each in route.outputs],
+    }

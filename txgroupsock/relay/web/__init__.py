@@ -1,0 +1,1 @@
+"""The relay by HTTP: its status page, the JSON API, metrics and health."""

@@ -1,0 +1,22 @@
+"""What the service for operators is asked to be, checked; nothing is opened here."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from txgroupsock.relay.viewers.access import Access
+
+
+@frozen
+class AdminModel:
+    """
+    A service for operators.
+
+    @ivar endpoints: where to listen for HTTP, as C{serverFromString} takes it; none: nowhere.
+    @ivar readers: who may look, besides whoever may change; left out: everybody who can connect.
+    @ivar tokens: who shows one of these (C{Authorization: Bearer}) may change routes; none: nobody.
+    """
+
+    endpoints: tuple[str, ...] = ()
+    readers: Access = field(factory=Access)
+    tokens: tuple[str, ...] = field(default=(), repr=False)

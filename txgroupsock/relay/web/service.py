@@ -1,0 +1,79 @@
+"""The service for operators as a Twisted service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+
+from txgroupsock.ports import GroupsockReactor
+from txgroupsock.relay.change import Outcome
+from txgroupsock.relay.control import Control
+from txgroupsock.relay.http import BoundedSite
+from txgroupsock.relay.listening import Listening
+from txgroupsock.relay.monitor import Monitor
+from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.web.api import RoutesAPI
+from txgroupsock.relay.web.resource import AdminRequest, AdminResource
+
+_HEAD_TIME = 30.0  # seconds for a request to come and its answer to be taken
+_CONNECTIONS = 64
+
+
+class AdminService(Service):
+    """Serves the status page, the API, metrics and health, as the configuration says."""
+
+    def __init__(
+        self, reactor: Any, control: Control, reloading: ReloadService | None = None
+    ) -> None:
+        """
+        @param control: of what is shown and changed.
+        @param reloading: reads its file again, if there is one.
+        """
+        self._control = control
+        self._monitor = Monitor(reactor, control)
+        model = control.configuration.admin
+        self._resource = AdminResource(model, self._monitor, RoutesAPI(control, reloading))
+        self._site = BoundedSite(
+            reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
+        )
+        self._listening = Listening(GroupsockReactor(reactor))
+        self._isOpen = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return self._listening.addresses
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen.
+
+        @raise StartError: it cannot.
+        """
+        Service.privilegedStartService(self)
+        self._isOpen = True
+        for each in self._resource.model.endpoints:
+            self._listening.listen(each, self._site, "status, API and metrics are at {address}")
+
+    def startService(self) -> None:
+        """Listen if nobody does yet, and begin to look at the counters."""
+        Service.startService(self)
+        if not self._isOpen:
+            self.privilegedStartService()
+        self._control.changed.append(self._changed)
+        self._monitor.start()
+
+    def stopService(self) -> Deferred[Any]:
+        """Close everything; fires when all is given back."""
+        if self.running:
+            self._control.changed.remove(self._changed)
+        Service.stopService(self)
+        self._isOpen = False
+        self._monitor.stop()
+        self._resource.events.close()
+        return gatherResults([self._listening.close(), self._site.close()])
+
+    def _changed(self, _: Outcome) -> None:
+        self._resource.model = self._control.configuration.admin
