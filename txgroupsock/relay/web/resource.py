@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
+from http import HTTPStatus
 from ipaddress import ip_address
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -159,16 +160,18 @@ class AdminResource(Resource):
             for known in self.model.tokens
             for each in shown
         ]:
-            raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN")
+            challenge = 'Bearer realm="groupsock"'
+            problem = "a token is needed: Authorization: Bearer TOKEN"
+            raise Refusal(401, problem, www_authenticate=challenge)
 
     # Answers
 
     def _give(self, answer: Answer, request: AdminRequest) -> None:
         if answer.status >= 400:
             self.refused[str(answer.status)] += 1
-        request.setResponseCode(answer.status)
+        request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         if answer.status == 401:
-            challenges = self.model.readers.challenges or [b'Bearer realm="groupsock"']
+            challenges = self.model.readers.challenges
             request.responseHeaders.setRawHeaders("www-authenticate", challenges)
         request.setHeader(b"content-type", answer.kind)
         request.setHeader(b"cache-control", b"no-store")

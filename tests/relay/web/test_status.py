@@ -1,0 +1,135 @@
+"""What the API says of a relay, against what it really does."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
+
+from tests.relay.support import Listener, freePort, send, until, url
+from tests.relay.web.support import HOST, NOWHERE, Running, routeText, running
+from txgroupsock import __version__
+from txgroupsock.relay.web.events import EventStreams
+
+
+async def looked(relay: Running, times: int = 1) -> None:
+    """Wait until the counters have been looked at so many times more."""
+    seen: list[None] = []
+
+    def look() -> None:
+        seen.append(None)
+
+    relay.monitor.looked.append(look)
+    await until(relay.reactor, lambda: len(seen) >= times)
+    relay.monitor.looked.remove(look)
+
+
+@pytest_twisted.ensureDeferred
+async def test_theStatusIsWhatTheRelayDid(reactor: Any, tmp_path: Path) -> None:
+    """Each part of each route has what it counted, what is open and how fast it went."""
+    port = freePort()
+    with Listener(reactor, HOST) as listener:
+        to = url(HOST, listener.port)
+        text = routeText(port, to, f"{NOWHERE}?rate=1k", more="name = 'news'")
+        text += routeText(freePort(), more="name = 'off'\nenabled = false")
+        async with running(reactor, tmp_path / "r.toml", text) as relay:
+            await looked(relay)
+            for _ in range(50):
+                send(bytes(1316), HOST, port)
+            await listener.take(50)
+            await looked(relay)
+            status = (await relay.ask("/api/status")).json
+            assert (status["version"], status["isReady"]) == (__version__, True)
+            assert abs(status["time"] - time.time()) < 60
+            assert 0 < status["uptime"] < 60
+            assert (status["change"], status["viewers"]) == (None, None)
+            news, off = status["routes"]
+            incoming, [first, second] = news["input"], news["outputs"]
+            assert incoming["name"] == url(HOST, port)
+            assert incoming["state"] == [f"listening on {HOST} port {port}"]
+            assert (incoming["datagrams"], incoming["bytes"]) == (50, 50 * 1316)
+            assert incoming["dropped"] == {}
+            assert incoming["buffer"]["requested"] == 4 * 1024 * 1024
+            assert (first["name"], first["datagrams"], first["dropped"]) == (to, 50, {})
+            assert second["datagrams"] + second["dropped"]["rate"] == 50
+            assert 20 < incoming["rate"]["datagrams"] <= 60
+            bits = 8 * 1316 * incoming["rate"]["datagrams"]
+            assert incoming["rate"]["bits"] == pytest.approx(bits, rel=1e-3)
+            assert second["rate"]["dropped"] > 0
+            assert (off["name"], off["isEnabled"], off["input"]["state"]) == ("off", False, [])
+            history = (await relay.ask("/api/history")).json
+            assert list(history["routes"]) == ["news"]
+            series = history["routes"]["news"]
+            assert max(series["datagrams"]) > 20
+            assert max(series["bits"]) > 20 * 8 * 1316
+            assert max(series["dropped"]) > 0
+            assert len(series["bits"]) == len(series["datagrams"]) == len(series["dropped"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_eventsAreTheStatusAgainAndAgain(reactor: Any, tmp_path: Path) -> None:
+    """A listener gets the status at once and then each second, until it goes."""
+    async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
+        client = await relay.say(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await client.head(reactor)
+        assert b"Content-Type: text/event-stream" in head
+        await client.until(reactor, lambda: client.data.count(b"event: status\n") == 3)
+        events = relay.admin._resource.events
+        assert len(events._listeners) == 1
+        documents = [
+            json.loads(line[6:])
+            for line in client.body.replace(b"\r\n", b"\n").split(b"\n")
+            if line.startswith(b"data: {") and line.endswith(b"}")
+        ]
+        assert [list(each) for each in documents[1:]] == [list(documents[0])] * 2
+        assert documents[2]["time"] > documents[1]["time"] + 0.5
+        await client.close(reactor)
+        await until(reactor, lambda: not events._listeners)
+        assert relay.monitor.looked == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_thereIsRoomForSoManyListeners(reactor: Any, tmp_path: Path) -> None:
+    """Listeners above the number get 503, and all of them are told when the relay ends."""
+    async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
+        ask = b"GET /api/events HTTP/1.1\r\n\r\n"
+        clients = [await relay.say(ask) for _ in range(EventStreams.most)]
+        for each in clients:
+            await each.until(reactor, lambda each=each: b"event: status" in each.data)
+        reply = await relay.ask("/api/events")
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+        await clients.pop().close(reactor)
+        await until(
+            reactor, lambda: len(relay.admin._resource.events._listeners) < len(clients) + 1
+        )
+        clients.append(await relay.say(ask))
+        await clients[-1].until(reactor, lambda: b"event: status" in clients[-1].data)
+    for each in clients:
+        await each.until(reactor, lambda each=each: each.isOver)
+
+
+@pytest_twisted.ensureDeferred
+async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path) -> None:
+    """Nothing piles up for a listener that does not read; it goes on when it reads again."""
+    text = "".join(routeText(freePort(), more=f"name = '{'x' * 190}{i}'") for i in range(40))
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        client = await relay.say(b"GET /api/events HTTP/1.1\r\n\r\n")
+        await client.head(reactor)
+        client.transport.pauseProducing()  # type: ignore[union-attr]
+        [listener] = relay.admin._resource.events._listeners
+        while not listener._isPaused:
+            relay.admin._resource.events._send()
+            await deferLater(reactor, 0)
+        transport = relay.admin._site.opened.copy().pop().transport
+        size = len(transport._tempDataBuffer) + len(transport.dataBuffer)
+        for _ in range(10):
+            relay.admin._resource.events._send()
+        assert len(transport._tempDataBuffer) + len(transport.dataBuffer) == size
+        already = client.data.count(b"event: status\n")
+        client.transport.resumeProducing()  # type: ignore[union-attr]
+        await client.until(reactor, lambda: client.data.count(b"event: status\n") > already + 2)
