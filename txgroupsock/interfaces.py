@@ -389,8 +389,8 @@ class IRelay(Interface):
     def status() -> list[RouteStatus] | Deferred[list[RouteStatus]]:
         """What there is to know about each route now, in their order."""
 
-    def counters() -> Sequence[tuple[str, Sequence[Counters]]]:
+    def counters() -> Iterable[tuple[str, Sequence[Counters]]]:
         """
         The name of each route, and the counters of its parts in the order of
-        L{RouteStatus.ends}: as they are, which may be a second old, and at little cost.
+        L{RouteStatus.ends}: as they are when it is their turn, or were a second ago.
         """

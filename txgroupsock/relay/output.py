@@ -103,10 +103,11 @@ class UDPOutput:
         """See L{IRelayOutput}."""
         counters, statistics = self._counters, self.statistics
         counters.datagrams, counters.bytes = statistics.datagramsSent, statistics.bytesSent
-        dropped = self._refused.copy()
-        for number, count in statistics.errors.items():
-            dropped[errnoName(number)] += count
-        counters.dropped |= dropped  # in place: a route adds what it finds failing
+        if self._refused or statistics.errors:
+            dropped = self._refused.copy()
+            for number, count in statistics.errors.items():
+                dropped[errnoName(number)] += count
+            counters.dropped |= dropped  # in place: a route adds what it finds failing
         return counters
 
     @property

@@ -70,11 +70,11 @@ class History:
                 column.append(value)
         self._next = (self._next + 1) % KEPT
 
-    def series(self) -> tuple[list[float], list[float], list[float]]:
-        """Datagrams, bits and drops a second, the oldest first."""
+    def series(self) -> tuple[list[int], list[int], list[int]]:
+        """Datagrams, bits and drops a second, in whole numbers, the oldest first."""
         first = self._next if len(self._columns[0]) == KEPT else 0
         datagrams, bits, dropped = (
-            [round(each, 1) for each in column[first:] + column[:first]] for column in self._columns
+            list(map(round, column[first:] + column[:first])) for column in self._columns
         )
         return datagrams, bits, dropped
 

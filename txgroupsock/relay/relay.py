@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -102,9 +102,10 @@ class Relay:
         """See L{IRelay}."""
         return [each.status() for each in self.routes]
 
-    def counters(self) -> list[tuple[str, list[Counters]]]:
+    def counters(self) -> Iterator[tuple[str, list[Counters]]]:
         """See L{IRelay}."""
-        return [(each.name, [part.counters for part in each.parts]) for each in self.routes]
+        for each in self.routes:
+            yield each.name, [part.counters for part in each.parts]
 
 
 def _filesOf(routes: Sequence[Route]) -> int:

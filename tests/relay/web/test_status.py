@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, send, until, url
+from tests.relay.viewers.support import Client
 from tests.relay.web.support import HOST, NOWHERE, Running, routeText, running
 from txgroupsock import __version__
 from txgroupsock.relay.web.events import EventStreams
@@ -27,6 +28,11 @@ async def looked(relay: Running, times: int = 1) -> None:
     relay.monitor.looked.append(look)
     await until(relay.reactor, lambda: len(seen) >= times)
     relay.monitor.looked.remove(look)
+
+
+async def heard(reactor: Any, client: Client) -> None:
+    """Wait for an event."""
+    await client.until(reactor, lambda: b"event: status" in client.data)
 
 
 @pytest_twisted.ensureDeferred
@@ -100,7 +106,7 @@ async def test_thereIsRoomForSoManyListeners(reactor: Any, tmp_path: Path) -> No
         ask = b"GET /api/events HTTP/1.1\r\n\r\n"
         clients = [await relay.say(ask) for _ in range(EventStreams.most)]
         for each in clients:
-            await each.until(reactor, lambda each=each: b"event: status" in each.data)
+            await heard(reactor, each)
         reply = await relay.ask("/api/events")
         assert (reply.status, reply.headers["retry-after"]) == (503, "5")
         await clients.pop().close(reactor)
@@ -108,9 +114,9 @@ async def test_thereIsRoomForSoManyListeners(reactor: Any, tmp_path: Path) -> No
             reactor, lambda: len(relay.admin._resource.events._listeners) < len(clients) + 1
         )
         clients.append(await relay.say(ask))
-        await clients[-1].until(reactor, lambda: b"event: status" in clients[-1].data)
+        await heard(reactor, clients[-1])
     for each in clients:
-        await each.until(reactor, lambda each=each: each.isOver)
+        await each.answer(reactor)
 
 
 @pytest_twisted.ensureDeferred
@@ -125,7 +131,7 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
         while not listener._isPaused:
             relay.admin._resource.events._send()
             await deferLater(reactor, 0)
-        transport = relay.admin._site.opened.copy().pop().transport
+        transport: Any = relay.admin._site.opened.copy().pop().transport
         size = len(transport._tempDataBuffer) + len(transport.dataBuffer)
         for _ in range(10):
             relay.admin._resource.events._send()

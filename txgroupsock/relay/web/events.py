@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -64,11 +64,11 @@ class EventStreams:
     def _send(self) -> None:
         if not self._isMaking:
             self._isMaking = True
-            self._monitor.status().addCallbacks(self._made, self._failed)
+            making = Deferred.fromCoroutine(self._monitor.statusJSON())
+            making.addCallbacks(self._made, self._failed)
 
-    def _made(self, status: dict[str, Any]) -> None:
+    def _made(self, data: bytes) -> None:
         self._isMaking = False
-        data = json.dumps(status, separators=(",", ":")).encode()
         event = b"event: status\ndata: " + data + b"\n\n"
         for each in tuple(self._listeners):
             each.take(event)

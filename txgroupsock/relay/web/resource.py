@@ -98,9 +98,9 @@ class AdminResource(Resource):
 
     async def _read(self, path: str, name: str, request: AdminRequest) -> Answer | None:
         if path == "/api/status":
-            return Answer.json(await self._monitor.status())
+            return Answer(await self._monitor.statusJSON())
         if path == "/api/history":
-            return Answer.json(self._monitor.history())
+            return Answer(await self._monitor.historyJSON())
         if path == "/api/events":
             if request.method == b"HEAD":
                 return Answer(b"", b"text/event-stream")
