@@ -48,10 +48,10 @@ def _viewers(model: ViewersModel) -> Iterator[str]:
 
 def _admin(model: AdminModel) -> Iterator[str]:
     if model.endpoints:
-        changes = "changed with a token" if model.tokens else "not changed"
+        who = "who has a token" if model.tokens else "nobody, without tokens,"
         yield (
             f"status, API and metrics would be served on {' and '.join(model.endpoints)}, "
-            f"{_who(model.readers)}; routes can be {changes}"
+            f"{_who(model.readers)}; {who} may change routes"
         )
 
 

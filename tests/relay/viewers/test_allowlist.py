@@ -157,3 +157,18 @@ def test_wrongRulesAreRefused(text: str, problem: str) -> None:
     with pytest.raises(AllowError, match=problem) as caught:
         AllowRule.parse(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "239.1.0.0/16",
+        "239.1.1.1:5000",
+        "10.0.0.0/24@232.1.1.1:5000-5010?interface=eth1",
+        "[ff3e::/32]:5000",
+        "[2001:db8::1]@[ff3f::/32]?interface=eth0",
+    ],
+)
+def test_aRuleIsWrittenAsItIsRead(text: str) -> None:
+    """A rule as text is what it was read from."""
+    assert str(AllowRule.parse(text)) == text

@@ -17,20 +17,27 @@ from zope.interface import implementer
 _log = Logger()
 
 
+def _encoded(passwords: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): each.encode() for name, each in passwords.items()}
+
+
 @implementer(ICredentialsChecker)
+@frozen
 class Passwords:
-    """Checks names and passwords that are kept in memory, in a time that does not tell them."""
+    """
+    Checks names and passwords that are kept in memory, in a time that does not tell them.
+
+    @ivar known: the password of each name.
+    """
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, passwords: Mapping[str, str]) -> None:
-        """@param passwords: of each name."""
-        self._passwords = {name.encode(): each.encode() for name, each in passwords.items()}
+    known: Mapping[bytes, bytes] = field(converter=_encoded, repr=False)
 
     def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[bytes | tuple[()]]:
         """See C{ICredentialsChecker}."""
         name: bytes = credentials.username
-        known = self._passwords.get(name)
+        known = self.known.get(name)
         isRight = hmac.compare_digest(known or b"", credentials.password)
         return succeed(name) if known is not None and isRight else fail(UnauthorizedLogin())
 

@@ -78,6 +78,16 @@ class AllowRule:
             raise AllowError(f"{text!r}: ports are from 1 to 65535, the first one first")
         return cls(groups, sources, (first, last), found["interface"] or "")
 
+    def __str__(self) -> str:
+        """It as L{parse} takes it."""
+        sources = "" if self.sources is None else f"{_written(self.sources)}@"
+        first, last = self.ports
+        ports = f":{first}-{last}" if first < last else f":{first}"
+        if self.ports == (1, 65535):
+            ports = ""
+        interface = f"?interface={self.interface}" if self.interface else ""
+        return f"{sources}{_written(self.groups)}{ports}{interface}"
+
     def allows(self, wanted: InputModel) -> bool:
         """Whether it is one of these groups."""
         if not self.ports[0] <= wanted.port <= self.ports[1]:
@@ -126,6 +136,12 @@ def _network(text: str, network: str) -> Network:
         return ip_network(network)
     except ValueError as error:
         raise AllowError(f"{text!r}: {error}") from None
+
+
+def _written(network: Network) -> str:
+    isOne = network.prefixlen == network.max_prefixlen
+    text = str(network.network_address if isOne else network)
+    return f"[{text}]" if network.version == 6 else text
 
 
 def _isWithin(inner: Network, outer: Network) -> bool:
