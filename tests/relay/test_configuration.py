@@ -180,8 +180,8 @@ def test_theSummaryTellsOfBoth() -> None:
             {"admin": {"tokens": "short"}},
             [
                 (
-                    "admin.tokens: a token has eight characters or more: letters, digits and -._~+/ "
-                    "(RFC 6750)"
+                    "admin.tokens: a token has eight characters or more: letters, digits and "
+                    "-._~+/ (RFC 6750)"
                 )
             ],
         ),
@@ -197,8 +197,8 @@ def test_theSummaryTellsOfBoth() -> None:
             {"viewers": {"allow": ["10.0.0.0/8"]}},
             [
                 (
-                    "viewers.allow[1]: '10.0.0.0/8': 10.0.0.0/8 is not within the multicast groups, "
-                    "224.0.0.0/4 or ff00::/8"
+                    "viewers.allow[1]: '10.0.0.0/8': 10.0.0.0/8 is not within the multicast "
+                    "groups, 224.0.0.0/4 or ff00::/8"
                 )
             ],
         ),
@@ -242,8 +242,8 @@ def test_theSummaryTellsOfBoth() -> None:
             {"route": [{**NEWS, "name": "a/b"}], "viewers": {}},
             [
                 (
-                    "route[1].name: viewers ask for it by its name, as /NAME; give it one without a "
-                    "slash"
+                    "route[1].name: viewers ask for it by its name, as /NAME; give it one without "
+                    "a slash"
                 ),
             ],
         ),
@@ -259,8 +259,8 @@ def test_theSummaryTellsOfBoth() -> None:
             {"route": [{**NEWS, "from": "udp://:5"}], "workers": 2, "viewers": {}},
             [
                 (
-                    "route[1].viewers: a worker receives this, and only a group can be received twice; "
-                    "leave out workers, or give it a group"
+                    "route[1].viewers: a worker receives this, and only a group can be received "
+                    "twice; leave out workers, or give it a group"
                 )
             ],
         ),
