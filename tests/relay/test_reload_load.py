@@ -75,7 +75,7 @@ class Flow:
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="sends trains, as only Linux can")
 def test_reloadsAtAHundredThousandASecondLoseNothing(tmp_path: Path) -> None:
-    """Fifty reloads that open and close other routes lose none of what stays, and keep its order."""
+    """Fifty reloads that open and close other routes lose and disorder nothing of what stays."""
     path, port, flow = tmp_path / "relay.toml", freePort(), Flow()
     others = [freePort() for _ in range(10)]
 
