@@ -65,11 +65,6 @@ class Control:
         self._reactor = reactor
         self._changing = DeferredLock()
 
-    @property
-    def isChangeWaiting(self) -> bool:
-        """Whether there is a change that has not begun yet."""
-        return bool(self._changing.waiting)
-
     def change(self, name: str, make: Callable[[], Configuration]) -> Deferred[Outcome]:
         """
         Go over to another configuration.

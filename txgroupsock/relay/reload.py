@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,11 +23,23 @@ class ReloadService(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, control: Control, file: ConfigurationFile) -> None:
-        """@param control: of what was made of the file."""
+    def __init__(
+        self,
+        reactor: Any,
+        control: Control,
+        file: ConfigurationFile,
+        reloading: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """
+        @param control: of what was made of the file.
+        @param reloading: entered whenever the file is read again, and left, with the error if there
+            was one, when it has been taken over or not.
+        """
         self._reactor = reactor
         self._control = control
         self._file = file
+        self._reloading = DeferredLock()
+        self._entered = reloading
         self._earlierHandler: Any = None
 
     def startService(self) -> None:
@@ -41,7 +55,7 @@ class ReloadService(Service):
         if self._earlierHandler is not None:
             signal.signal(signal.SIGHUP, self._earlierHandler)
             self._earlierHandler = None
-        return self._control.whenIdle()
+        return self._reloading.run(lambda: None)
 
     def reload(self) -> Deferred[Outcome]:
         """
@@ -51,7 +65,11 @@ class ReloadService(Service):
         the file, or with the L{OSError} why something could not be opened; either is logged, and
         then the relay runs on as it was.
         """
-        return self._control.change(self._file.name, self._file.read)
+        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
+
+    async def _reload(self) -> Outcome:
+        with self._entered():
+            return await self._control.change(self._file.name, self._file.read)
 
     def _hungUp(self, number: int, frame: FrameType | None) -> None:
         if callable(self._earlierHandler):
@@ -60,7 +78,7 @@ class ReloadService(Service):
 
     def _reloadOnce(self) -> None:
         # One that waits will read the file as it is then.
-        if self.running and not self._control.isChangeWaiting:
+        if self.running and not self._reloading.waiting:
             self.reload().addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:

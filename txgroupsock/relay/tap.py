@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from attrs import evolve
@@ -235,6 +236,7 @@ def makeService(options: Options) -> IService:
     from txgroupsock.relay.relay import Relay
     from txgroupsock.relay.reload import ReloadService
     from txgroupsock.relay.sharing import SharedInputs
+    from txgroupsock.relay.systemd import Notifier, SystemdService
     from txgroupsock.relay.viewers import ViewerService
     from txgroupsock.relay.web.service import AdminService
     from txgroupsock.relay.workers import Workers
@@ -253,11 +255,17 @@ def makeService(options: Options) -> IService:
     control = Control(reactor, configuration, relay, viewers)
     # Stopped in the opposite order: nothing is changed any more when the relay closes.
     services: list[Any] = [RelayService(reactor, relay), viewers]
-    reloading = ReloadService(reactor, control, options["file"]) if "file" in options else None
-    if reloading is not None:
+    notifier = Notifier.fromEnvironment()
+    systemd = None if notifier is None else SystemdService(reactor, notifier, relay)
+    reloading = None
+    if "file" in options:
+        entered = nullcontext if systemd is None else systemd.reloading
+        reloading = ReloadService(reactor, control, options["file"], entered)
         services.append(reloading)
     if configuration.admin.endpoints:
         services.append(AdminService(reactor, control, reloading))
+    if systemd is not None:
+        services.append(systemd)
     every = MultiService()
     for each in services:
         each.setServiceParent(every)
