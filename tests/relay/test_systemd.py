@@ -49,7 +49,7 @@ class Reactor(MemoryReactorClock):
     """A reactor whose start and time the test decides."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.begin: list[Any] = []
 
     def callWhenRunning(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002
@@ -323,7 +323,7 @@ def test_aReloadIsToldByTwistd(tmp_path: Path, manager: Manager) -> None:
         manager.takeUntil("READY")
         failed = "; the last reload failed, and the log says why"
         for change, status in (
-            (text + text.replace("9'", "10'"), "2 routes, 2 outputs"),
+            (text + text.replace(":9'", ":10'"), "2 routes, 2 outputs"),
             ("?", f"2 routes, 2 outputs{failed}"),
             (text, "1 route, 1 output"),
         ):

@@ -19,7 +19,12 @@ from zope.interface import directlyProvides, providedBy
 
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
-from txgroupsock.ports.tcp import KeepAliveClientFactory, applyToDescriptor, listenStream
+from txgroupsock.ports.tcp import (
+    KeepAliveClientFactory,
+    applyToDescriptor,
+    listenStream,
+    needListening,
+)
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
 
@@ -295,7 +300,10 @@ class GroupsockReactor:
         @param keepAlive: set on the socket itself, so for all who have it.  L{True}: this
             reactor's; L{False}: the socket is left as it is.
         @raise SocketOptionError: the kernel refused keep-alive.
+        @raise OSError: it is no socket that listens: maybe the number belongs to something else by
+            now.
         """
+        needListening(fileDescriptor)
         applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
         port: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
         return port

@@ -7,6 +7,7 @@ already, and a connector tells its factory as soon as it has made one.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any
@@ -128,6 +129,23 @@ def applyToDescriptor(fileDescriptor: int, keepAlive: KeepAlive | None) -> None:
     with socket.socket(fileno=os.dup(fileDescriptor)) as sock:
         if isTCP(sock):
             applyKeepAlive(sock, keepAlive)
+
+
+def needListening(fileDescriptor: int) -> None:
+    """
+    Refuse a descriptor on which nobody can connect.
+
+    @raise OSError: EBADF, ENOTSOCK, or EINVAL for a socket that does not listen.
+    """
+    with socket.socket(fileno=os.dup(fileDescriptor)) as sock:
+        try:
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:  # macOS cannot tell
+                raise
+            listens = 1
+    if not listens:
+        raise OSError(errno.EINVAL, f"descriptor {fileDescriptor} is no socket that listens")
 
 
 class KeepAliveClientFactory:

@@ -6,13 +6,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
@@ -122,9 +122,12 @@ class ViewerService(Service):
             if hasReturned:
                 self._log.failure("cannot listen on {endpoint}", failure, endpoint=endpoint)
 
-        listening = maybeDeferred(serverFromString(self._reactor, endpoint).listen, factory)
+        listening = maybeDeferred(serverEndpoint(self._reactor, endpoint).listen, factory)
         listening.addCallbacks(self._listens, failed)
         hasReturned = True
+        if failures and failures[0].check(OSError) and isFromSystemd(endpoint):
+            why = f"{failures[0].value}; what systemd handed over can be listened on once only"
+            raise ValueError(f"{endpoint}: {why}")
         if failures:
             failures[0].raiseException()
 

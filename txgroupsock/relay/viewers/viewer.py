@@ -10,11 +10,12 @@ empty, so that the order is kept.
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IPullProducer,
@@ -280,9 +281,11 @@ def viewerOf(reactor: Any, transport: Any, channel: Any, sendBuffer: int) -> Vie
 
 
 def addressOf(peer: Any) -> str:
-    """An address for people: C{"10.0.0.1:5000"}, C{"[fe80::1%eth0]:5000"}."""
+    """An address for people: C{"10.0.0.1:5000"}, C{"[fe80::1%eth0]:5000"}, C{"/run/x"}."""
     if isinstance(peer, IPv6Address):
         return f"[{peer.host}]:{peer.port}"
     if isinstance(peer, IPv4Address):
         return f"{peer.host}:{peer.port}"
+    if isinstance(peer, UNIXAddress):
+        return os.fsdecode(peer.name or b"unix")
     return str(peer)

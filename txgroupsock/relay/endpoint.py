@@ -1,0 +1,33 @@
+"""Where to listen, as an operator writes it; what is wrong with that is said in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+
+def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """
+    The endpoint that a string names: what C{serverFromString} gives.
+
+    @raise ValueError: there is no such thing.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except (LookupError, AttributeError) as error:
+        if not isFromSystemd(text):
+            raise ValueError(f"{text}: {error}") from error
+        raise ValueError(
+            f"{text}: systemd handed over no such socket; its unit ending in .socket has "
+            "ListenStream=, and FileDescriptorName= for name= here; domain= is INET, INET6 or UNIX"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{text}: {error}") from error
+    return endpoint
+
+
+def isFromSystemd(text: str) -> bool:
+    """Whether an endpoint, or the one in it, is a socket that systemd opened."""
+    return "systemd:" in text.replace("\\", "")
