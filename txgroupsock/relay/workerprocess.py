@@ -218,6 +218,7 @@ class WorkerProcess(Talk):
                 "log_level": _LEVELS[level],
                 "log_namespace": str(namespace),
                 "log_system": f"worker {self._number}, {namespace}#{level}",
+                "worker": self._number,
                 "log_time": float(time),
                 "log_format": "{text}",
                 "text": str(text),
