@@ -14,6 +14,7 @@ from twisted.python import usage
 
 from txgroupsock import __version__
 from txgroupsock.interfaces import IRelay
+from txgroupsock.relay.completion import completions
 from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.configuration import (
     ADMIN_ENDPOINT,
@@ -85,6 +86,8 @@ class Options(usage.Options):
             f"Serve viewers by HTTP on this endpoint, such as {VIEWERS_ENDPOINT}.",
         ],
     ]
+
+    compData = completions()
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
