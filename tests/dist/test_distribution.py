@@ -7,6 +7,7 @@ from a package index; and they cannot run in the private network of the other te
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,22 @@ def test_wheelHasEveryModule(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert package <= wheelContents(wheel).keys()
+
+
+def test_wheelNeedsOnlyWhatAContainerCopies(wheel: Path, checkout: Path, tmp_path: Path) -> None:
+    """Of what docs/container/Containerfile copies the same wheel is built."""
+    source, built = tmp_path / "source", tmp_path / "built"
+    source.mkdir()
+    built.mkdir()
+    copies = re.findall(
+        r"(?m)^COPY (.*) \S+$", (ROOT / "docs/container/Containerfile").read_text()
+    )
+    for name in " ".join(copies).split():
+        if (checkout / name).is_dir():
+            shutil.copytree(checkout / name, source / name)
+        else:
+            shutil.copy(checkout / name, source)
+    assert wheelContents(build(source, "wheel", built)).keys() == wheelContents(wheel).keys()
 
 
 def test_wheelAddsOneModuleToTwisted(wheel: Path) -> None:
