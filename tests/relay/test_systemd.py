@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.application.service import MultiService
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.relay.manager import Manager
 from tests.relay.support import Twistd, freePort, isAlive, loggedLines
-from tests.relay.test_tap import parsed
+from tests.relay.test_tap import parsed, servicesOf
 from tests.relay.test_workers_twistd import NOBODY, TO, WORKER, mayBecomeNobody
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService
 from txgroupsock.relay.systemd import Notifier, SystemdService, inShort
-from txgroupsock.relay.tap import makeService
+from txgroupsock.relay.viewers import ViewerService
 from txgroupsock.relay.workers import Workers
 
 pytestmark = pytest.mark.skipif(
@@ -117,14 +116,13 @@ def test_aValueIsOneLine(manager: Manager) -> None:
 
 
 def test_withoutAManagerThereIsNoService(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody wants to know, the relay's own service is all there is."""
+    """Where nobody wants to know there is none; else it is the last to start, the first to stop."""
     options = parsed("--from=udp://127.0.0.1:5000", TO)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    assert isinstance(makeService(options), RelayService)
+    assert [type(each) for each in servicesOf(options)] == [RelayService, ViewerService]
     monkeypatch.setenv("NOTIFY_SOCKET", "/x")
-    together = makeService(options)
-    assert isinstance(together, MultiService)
-    assert [type(each) for each in together] == [RelayService, SystemdService]
+    first, *_, last = servicesOf(options)
+    assert [type(first), type(last)] == [RelayService, SystemdService]
     assert "NOTIFY_SOCKET" not in os.environ
 
 

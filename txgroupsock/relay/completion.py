@@ -6,6 +6,7 @@ import os
 
 from twisted.python.usage import CompleteFiles, CompleteList, Completer, Completions
 
+from txgroupsock.relay.configuration import ADMIN_ENDPOINT, VIEWERS_ENDPOINT
 from txgroupsock.relay.plan import MOST_WORKERS
 
 FROM = (
@@ -17,31 +18,34 @@ TO = (
     "udp://HOST:PORT",
     "udp://GROUP:PORT?interface=NAME&ttl=N",
 )
+_GIVEN = ("from", "to", "viewers", "allow", "admin")  # what a file has, too
 
 
 def completions() -> Completions:
     """Files, numbers and the shapes of URLs; and what excludes what."""
     return Completions(
-        multiUse=["from", "to"],
+        multiUse=["from", "to", "allow"],
         mutuallyExclusive=[
-            ("config", "from"),
-            ("config", "to"),
-            *[("demo", other) for other in ("config", "from", "to", "check", "workers")],
+            *[("config", other) for other in _GIVEN],
+            *[("demo", other) for other in (*_GIVEN, "config", "check", "workers")],
         ],
         optActions={
+            "admin": _shapes((ADMIN_ENDPOINT,), "endpoint"),
+            "allow": _shapes(("239.0.0.0/8?interface=NAME",), "rule"),
             "config": CompleteFiles("*.toml", descr="configuration file"),
             "demo": Completer(descr="seconds"),
-            "from": _shapes(FROM),
-            "to": _shapes(TO),
+            "from": _shapes(FROM, "URL"),
+            "to": _shapes(TO, "URL"),
+            "viewers": _shapes((VIEWERS_ENDPOINT,), "endpoint"),
             "workers": _workers,
         },
     )
 
 
-def _shapes(urls: tuple[str, ...]) -> CompleteList:
+def _shapes(shapes: tuple[str, ...], what: str) -> CompleteList:
     # zsh takes a colon for the end of the list, and what is in it for words of its own.
-    quoted = ["'{}'".format(each.replace(":", r"\:")) for each in urls]
-    return CompleteList(quoted, descr="URL")
+    quoted = ["'{}'".format(each.replace(":", r"\:")) for each in shapes]
+    return CompleteList(quoted, descr=what)
 
 
 def _workers() -> CompleteList:

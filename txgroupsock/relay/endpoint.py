@@ -31,3 +31,19 @@ def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 def isFromSystemd(text: str) -> bool:
     """Whether an endpoint, or the one in it, is a socket that systemd opened."""
     return "systemd:" in text.replace("\\", "")
+
+
+def endpointProblem(text: str) -> str | None:
+    """What is wrong with an endpoint, as far as can be told without a reactor and descriptors."""
+    if isFromSystemd(text) or text.startswith("keepalive:"):
+        return None
+    try:
+        serverFromString(None, text)
+    except (ValueError, TypeError, LookupError) as error:
+        return (
+            f"{text!r} is no endpoint ({error}); it is one of Twisted's, such as "
+            "tcp:8080:interface=127.0.0.1"
+        )
+    except OSError:  # of a certificate, which may be on the machine that this is for
+        return None
+    return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.relay.endpoint import serverEndpoint
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.viewers.viewer import addressOf
 
@@ -56,7 +56,7 @@ class Listening:
 
         self._isOpen = True
         try:
-            listening = maybeDeferred(serverFromString(self._reactor, endpoint).listen, factory)
+            listening = maybeDeferred(serverEndpoint(self._reactor, endpoint).listen, factory)
             listening.addCallbacks(listens, failed)
             hasReturned = True
             if failures:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from twisted.internet.endpoints import serverFromString
-
+from txgroupsock.relay.endpoint import endpointProblem
 from txgroupsock.relay.keys import (
     Amount,
     Choice,
@@ -31,22 +30,6 @@ from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 
 # RFC 6750 section 2.1; shorter ones are found by trying.
 _TOKEN = re.compile("[A-Za-z0-9._~+/-]{8,}=*")
-
-
-def endpointProblem(text: str) -> str | None:
-    """What is wrong with an endpoint as Twisted takes it, as far as can be told without it."""
-    if text.startswith(("systemd:", "keepalive:")):  # which look for descriptors and a reactor
-        return None
-    try:
-        serverFromString(None, text)
-    except (ValueError, TypeError, LookupError) as error:
-        return (
-            f"{text!r} is no endpoint ({error}); it is one of Twisted's, such as "
-            "tcp:8080:interface=127.0.0.1"
-        )
-    except OSError:  # of a certificate, which may be on the machine that this is for
-        return None
-    return None
 
 
 def _ruleProblem(text: str) -> str | None:
