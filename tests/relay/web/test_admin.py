@@ -12,7 +12,7 @@ import pytest_twisted
 
 from tests.conftest import openDescriptors
 from tests.relay.support import freePort, loggedLines, until
-from tests.relay.web.support import ADMIN, HOST, TOKEN, Reply, routeText, running
+from tests.relay.web.running import ADMIN, HOST, TOKEN, Reply, routeText, running
 
 USERS = ADMIN + '[admin.users]\nanna = "pass:word"\n'
 BASIC = "Basic " + base64.b64encode(b"anna:pass:word").decode()

@@ -11,7 +11,7 @@ import pytest_twisted
 
 from tests.conftest import openDescriptors
 from tests.relay.support import Listener, freePort, loggedLines, send, url
-from tests.relay.web.support import HOST, NOWHERE, TOKEN, routeText, running
+from tests.relay.web.running import HOST, NOWHERE, TOKEN, routeText, running
 
 
 @pytest_twisted.ensureDeferred

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, send, until, url
 from tests.relay.viewers.support import Client
-from tests.relay.web.support import HOST, NOWHERE, Running, routeText, running
+from tests.relay.web.running import HOST, NOWHERE, Running, routeText, running
 from txgroupsock import __version__
 from txgroupsock.relay.web.events import EventStreams
 

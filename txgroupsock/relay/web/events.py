@@ -90,7 +90,7 @@ class _Listener:
         request.setHeader(b"cache-control", b"no-store")
         request.setHeader(b"x-accel-buffering", b"no")  # for nginx, which would gather them
         request.registerProducer(self, True)
-        request.write(b"retry: 2000\n\n")
+        request.write(b"retry: 1000\n\n")
 
     def take(self, event: bytes) -> None:
         if not self._isPaused:
