@@ -1,0 +1,1 @@
+"""Tests of viewers by HTTP and TCP."""

@@ -1,0 +1,145 @@
+// What needs attention, in words, with the remedy: found in one status and in what the one before said.
+
+import { clock, packetRate } from "./format.js";
+import { partsOf } from "./history.js";
+import { dropMeaning, dropRemedy } from "./words.js";
+
+/** Seconds that drops stay on the page after the last one, so that single ones can be read. */
+const LINGER = 10;
+
+/** Finds which reasons datagrams are dropped for now, as the API has only sums of them. */
+export class Drops {
+  constructor() {
+    this.places = new Map();
+  }
+
+  /**
+   * Take note of a status.
+   *
+   * @returns {Map<string, Array>} for each route that drops: [kind, reason, packets a second]
+   */
+  update(status) {
+    const before = this.places;
+    this.places = new Map();
+    const found = new Map();
+    for (const route of status.routes) {
+      partsOf(route).forEach(([kind, part], index) => {
+        const reasons = Object.keys(part.dropped);
+        if (reasons.length === 0) return;
+        const key = JSON.stringify([route.name, index, part.name]);
+        const place = this.note(part, before.get(key), status.time, reasons);
+        this.places.set(key, place);
+        for (const [reason, { last, rate }] of place.reasons) {
+          if (status.time - last >= LINGER) continue;
+          if (!found.has(route.name)) found.set(route.name, []);
+          found.get(route.name).push([kind, reason, rate]);
+        }
+      });
+    }
+    return found;
+  }
+
+  note(part, earlier, time, reasons) {
+    const place = { time, counts: part.dropped, reasons: new Map() };
+    const passed = earlier === undefined ? 0 : time - earlier.time;
+    for (const reason of reasons) {
+      if (earlier === undefined) {
+        // Nothing to compare with: then the rate says whether anything is dropped at all.
+        if (part.rate.dropped <= 0) continue;
+        const rate = reasons.length === 1 ? part.rate.dropped : null;
+        place.reasons.set(reason, { last: time, rate });
+        continue;
+      }
+      const more = part.dropped[reason] - (earlier.counts[reason] ?? 0);
+      if (more > 0 && passed > 0) {
+        place.reasons.set(reason, { last: time, rate: more / passed });
+      } else if (earlier.reasons.has(reason)) {
+        const { last } = earlier.reasons.get(reason);
+        place.reasons.set(reason, { last, rate: passed > 0 ? 0 : earlier.reasons.get(reason).rate });
+      }
+    }
+    return place;
+  }
+}
+
+/**
+ * The things that need attention, the worst first. What is the same for several routes is one thing.
+ *
+ * @param {Map<string, Array>} drops by route
+ * @returns {Array<Object>} each with a key, its level ("bad" or "warn"), title, remedy, and items:
+ *     the routes that it is about, with a note
+ */
+export function troubleOf(status, drops) {
+  const found = new Map();
+  if (status.change !== null && !status.change.isDone) {
+    found.set("change", {
+      key: "change",
+      level: "bad",
+      title: `The last change was not made (${clock(status.change.time)})`,
+      remedy: status.change.text,
+      isVerbatim: true, // it begins with the name of a file
+      items: [],
+    });
+  }
+  if (!status.isReady) {
+    found.set("ready", {
+      key: "ready",
+      level: "bad",
+      title: "The relay is not ready",
+      remedy: "Not all that is configured is open; the warnings and the log say what, and why.",
+      items: [],
+    });
+  }
+  for (const [route, reasons] of drops) {
+    for (const [kind, reason, rate] of reasons) addDrops(found, route, kind, reason, rate);
+  }
+  for (const route of status.routes) {
+    for (const [kind, part] of partsOf(route)) {
+      for (const text of part.warnings) addWarning(found, route.name, kind, part.name, text);
+    }
+  }
+  return [...found.values()].sort((a, b) => (a.level > b.level) - (a.level < b.level));
+}
+
+function addDrops(found, route, kind, reason, rate) {
+  const key = `${kind} drops ${reason}`;
+  if (!found.has(key)) {
+    const title = `Dropping at the ${kind}: ${dropMeaning(reason)} (${reason})`;
+    // Of two routes that bridge two groups, each rightly drops what the other sends.
+    const level = reason === "loop" ? "warn" : "bad";
+    found.set(key, { key, level, title, remedy: dropRemedy(reason), items: [] });
+  }
+  const { items } = found.get(key);
+  // Parts of one route come one after the other.
+  const same = items.at(-1)?.route === route ? items.pop().rate : 0;
+  const sum = rate === null || same === null ? null : same + rate;
+  const note = sum === null ? "" : sum === 0 ? "stopped" : packetRate(sum);
+  items.push({ route, rate: sum, note });
+}
+
+function addWarning(found, route, kind, name, text) {
+  // The same but for numbers is the same: "came back: ECONNREFUSED 12" counts up.
+  const key = `${kind} warns ${text.replace(/\d[\d,.]*/g, "#")}`;
+  const [title, remedy] = halvesOf(text);
+  let entry = found.get(key);
+  if (entry === undefined) {
+    entry = { key, level: "warn", title, remedy, items: [] };
+    found.set(key, entry);
+  }
+  if (entry.title !== title || entry.remedy !== remedy) {
+    // Then each says for itself what differs.
+    if (entry.remedy !== "") {
+      for (const item of entry.items) item.note = `${item.note} ${entry.remedy}`.trim();
+    }
+    entry.remedy = "";
+  }
+  const isApart = entry.remedy === "" && remedy !== "";
+  const note = kind === "output" ? name : "";
+  entry.items.push({ route, note: isApart ? `${note} ${remedy}`.trim() : note });
+}
+
+/** "What is wrong: what to do", apart. */
+function halvesOf(text) {
+  const at = text.indexOf(": ");
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)];
+}
