@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,6 +109,7 @@ class Browser:
         self.driver.get("about:blank")
         self.call("Network.enable")
         self.call("Storage.clearDataForOrigin", origin="*", storageTypes="all")
+        self.call("Emulation.setTimezoneOverride", timezoneId="UTC")
         self.media()
         self.size(*WIDE)
         self.complaints()
@@ -246,12 +248,16 @@ class PageServer:
 
     @ivar status: what `/api/status` and the next new connection to `/api/events` get.
     @ivar history: what `/api/history` gets.
+    @ivar isSilent: whether it says nothing by itself; otherwise each second what it said last.
+    @ivar refuses: paths that get an error (503).
     @ivar requests: paths that were asked for.
     """
 
     def __init__(self, status: Document, past: Document | None = None) -> None:
         self.status = status
         self.history = history(status) if past is None else past
+        self.isSilent = False
+        self.refuses: set[str] = set()
         self.requests: list[str] = []
         self._port = 0
         self._server: _Server | None = None
@@ -322,6 +328,7 @@ class _Server(ThreadingHTTPServer):
         self.page = page
         self.watchers: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._saidAt = 0.0
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
@@ -343,7 +350,12 @@ class _Server(ThreadingHTTPServer):
                 except OSError:  # it has closed it
                     pass
 
+    def service_actions(self) -> None:
+        if not self.page.isSilent and time.monotonic() - self._saidAt > 1:
+            self.send(eventOf(self.page.status))
+
     def send(self, event: bytes) -> None:
+        self._saidAt = time.monotonic()
         with self._lock:
             for watcher in self.watchers:
                 try:
@@ -380,7 +392,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page, path = self.server.page, self.path.partition("?")[0]
         page.requests.append(path)
-        if path == "/api/events":
+        if path in page.refuses:
+            self.send_error(503)
+        elif path == "/api/events":
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Cache-Control", "no-store")

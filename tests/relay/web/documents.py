@@ -8,7 +8,7 @@ from typing import Any
 
 Document = dict[str, Any]
 
-START = 1795374000.0
+START = 1790000000.0
 INTERVAL = 1.0
 PAYLOAD = 1316
 SMALL_BUFFER = (

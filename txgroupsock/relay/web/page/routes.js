@@ -88,7 +88,7 @@ export class Routes {
       }
       if (row.index !== index) isOther = true;
       this.rows.set(route.name, row);
-      row.update(route, index, drops.has(route.name), this.history);
+      row.update(route, index, drops.get(route.name) ?? [], this.history);
     });
     for (const [name, row] of before) {
       if (this.rows.has(name)) continue;
@@ -223,14 +223,16 @@ class Row {
     return this.detail === null ? [this.element] : [this.element, this.detail.element];
   }
 
-  update(route, index, isDropping, history) {
+  update(route, index, drops, history) {
     const isSame = this.route?.isEnabled === route.isEnabled;
     Object.assign(this, { route, index });
     const rates = route.isEnabled ? route.input.rate : { bits: 0, datagrams: 0 };
     this.incoming = rates;
     this.outgoing = 0;
     this.dropped = 0;
-    let isWarning = false;
+    // A loop that is stopped is no loss; nor are its copies.
+    const isDropping = drops.some(([, reason]) => reason !== "loop");
+    let isWarning = drops.length > 0;
     let losing = 0;
     let text = route.name;
     for (const [kind, part] of namedPartsOf(route)) {

@@ -23,43 +23,48 @@ export class Drops {
     this.places = new Map();
     const found = new Map();
     for (const route of status.routes) {
-      partsOf(route).forEach(([kind, part], index) => {
-        const reasons = Object.keys(part.dropped);
-        if (reasons.length === 0) return;
-        const key = JSON.stringify([route.name, index, part.name]);
-        const place = this.note(part, before.get(key), status.time, reasons);
-        this.places.set(key, place);
+      const earlier = before.get(route.name) ?? [];
+      const places = partsOf(route).map(([kind, part], index) => {
+        const same = earlier[index]?.name === part.name ? earlier[index] : undefined;
+        const place = { name: part.name, time: status.time, counts: part.dropped, reasons: reasonsOf(part, same, status.time) };
         for (const [reason, { last, rate }] of place.reasons) {
           if (status.time - last >= LINGER) continue;
           if (!found.has(route.name)) found.set(route.name, []);
           found.get(route.name).push([kind, reason, rate]);
         }
+        return place;
       });
+      this.places.set(route.name, places);
     }
     return found;
   }
+}
 
-  note(part, earlier, time, reasons) {
-    const place = { time, counts: part.dropped, reasons: new Map() };
-    const passed = earlier === undefined ? 0 : time - earlier.time;
-    for (const reason of reasons) {
-      if (earlier === undefined) {
-        // Nothing to compare with: then the rate says whether anything is dropped at all.
-        if (part.rate.dropped <= 0) continue;
-        const rate = reasons.length === 1 ? part.rate.dropped : null;
-        place.reasons.set(reason, { last: time, rate });
-        continue;
-      }
-      const more = part.dropped[reason] - (earlier.counts[reason] ?? 0);
-      if (more > 0 && passed > 0) {
-        place.reasons.set(reason, { last: time, rate: more / passed });
-      } else if (earlier.reasons.has(reason)) {
-        const { last } = earlier.reasons.get(reason);
-        place.reasons.set(reason, { last, rate: passed > 0 ? 0 : earlier.reasons.get(reason).rate });
-      }
+const NONE = new Map();
+
+/**
+ * When a part last dropped something for each reason, and how many a second.
+ *
+ * @param {Object|undefined} earlier what was found the last time
+ */
+function reasonsOf(part, earlier, time) {
+  const counts = Object.entries(part.dropped);
+  if (counts.length === 0) return NONE;
+  const reasons = new Map();
+  const passed = earlier === undefined ? 0 : time - earlier.time;
+  for (const [reason, sum] of counts) {
+    if (earlier === undefined) {
+      // Nothing to compare with: then the rate says whether anything is dropped at all.
+      const rate = counts.length === 1 ? part.rate.dropped : null;
+      if (part.rate.dropped > 0) reasons.set(reason, { last: time, rate });
+      continue;
     }
-    return place;
+    const more = sum - (Object.hasOwn(earlier.counts, reason) ? earlier.counts[reason] : 0);
+    const known = earlier.reasons.get(reason);
+    if (more > 0 && passed > 0) reasons.set(reason, { last: time, rate: more / passed });
+    else if (known !== undefined) reasons.set(reason, { last: known.last, rate: passed > 0 ? 0 : known.rate });
   }
+  return reasons;
 }
 
 /**

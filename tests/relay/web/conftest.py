@@ -1,0 +1,29 @@
+"""One browser for all tests of pages, as it takes a second to start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.relay.web.browser import Browser, running, whyNoBrowser
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser; tests ask for `browser`."""
+    reason = whyNoBrowser()
+    if reason is not None:
+        pytest.skip(reason)
+    with running() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser that has seen nothing yet, and in whose console there is nothing in the end."""
+    chromium.reset()
+    yield chromium
+    complaints = chromium.complaints()
+    chromium.open("about:blank")
+    assert complaints == []
