@@ -20,6 +20,9 @@ CREATED = $(VENV)/.created$(if $(PYTHON),-$(subst /,-,$(PYTHON)))
 RUNTIME = $(VENV)/.runtime-installed
 TEST = $(VENV)/.test-installed
 DEV = $(VENV)/.dev-installed
+# Looks for faults of accessibility in the status page; without npm the tests of that are skipped.
+AXE = $(VENV)/node_modules/axe-core/package.json
+AXE_VERSION = 4.14.1
 
 .DEFAULT_GOAL := help
 .PHONY: demo test lint format types dist-check clean help
@@ -28,7 +31,7 @@ demo: $(RUNTIME) ## run the relay on generated traffic
 	@echo "demo     twistd groupsock-relay --demo (Ctrl-C stops it)"
 	@exec $(BIN)/twistd -n --pidfile= groupsock-relay --demo $(ARGS)
 
-test: $(TEST) ## run all tests and report coverage
+test: $(TEST) $(AXE) ## run all tests and report coverage
 	@echo "test     pytest ($$($(BIN)/python -V))"
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
@@ -80,6 +83,13 @@ $(TEST): $(CREATED) pyproject.toml
 	@echo "install  txgroupsock and what its tests need into $(VENV)"
 	@$(PIP) -e '.[test]'
 	@touch $(RUNTIME) $@
+
+$(AXE): $(CREATED)
+	@if command -v npm >/dev/null; then \
+		echo "install  axe-core into $(VENV)"; \
+		npm install --prefix $(VENV) --no-save --no-package-lock --no-audit --no-fund --silent \
+			axe-core@$(AXE_VERSION); \
+	fi
 
 $(DEV): $(CREATED) pyproject.toml
 	@echo "install  txgroupsock and all development tools into $(VENV)"

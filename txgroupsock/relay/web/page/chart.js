@@ -62,7 +62,7 @@ export class Sparkline {
     this.line = element("svg:path", { class: "line" });
     this.element = element(
       "svg:svg",
-      { class: "spark", role: "img", viewBox: `0 0 ${LENGTH} ${height}`, preserveAspectRatio: "none" },
+      { class: "spark", role: "img", "aria-label": what, viewBox: `0 0 ${LENGTH} ${height}`, preserveAspectRatio: "none" },
       this.area,
       this.line,
     );

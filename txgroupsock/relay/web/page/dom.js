@@ -46,19 +46,23 @@ export function setHidden(node, isHidden) {
 }
 
 /**
- * Have the children of a node stand in an order, moving no more of them than have to be moved:
+ * Have just these nodes, in this order, under a parent.  No more of them are moved than have to be:
  * one that is moved loses its focus.
  */
 export function setOrder(parent, nodes) {
   let next = parent.firstChild;
+  const isDone = nodes.every((node) => {
+    if (node !== next) return false;
+    next = next.nextSibling;
+    return true;
+  });
+  if (isDone && next === null) return;
+  const wanted = new Set(nodes);
+  for (const child of [...parent.childNodes]) if (!wanted.has(child)) child.remove();
+  next = parent.firstChild;
   for (const node of nodes) {
     if (node === next) next = next.nextSibling;
     else parent.insertBefore(node, next);
-  }
-  while (next !== null) {
-    const extra = next;
-    next = next.nextSibling;
-    extra.remove();
   }
 }
 

@@ -4,7 +4,7 @@ import { Sparkline } from "./chart.js";
 import { Detail } from "./detail.js";
 import { byId, element, setAttribute, setHidden, setOrder, setText } from "./dom.js";
 import { bitRate, count, many, packetRate } from "./format.js";
-import { LENGTH, namedPartsOf } from "./history.js";
+import { LENGTH, namedPartsOf, partsOf } from "./history.js";
 
 /** Seconds between sortings by what changes all the time, so that rows can be read and hit. */
 const SORT_PAUSE = 10;
@@ -195,7 +195,6 @@ class Row {
   constructor(name, draw) {
     this.redraw = draw;
     this.detail = null;
-    this.text = "";
     this.button = element("button", { type: "button", class: "name", "aria-expanded": "false", text: name });
     this.button.addEventListener("click", () => this.toggle());
     this.source = element("span", { class: "source" });
@@ -234,19 +233,11 @@ class Row {
     const isDropping = drops.some(([, reason]) => reason !== "loop");
     let isWarning = drops.length > 0;
     let losing = 0;
-    let text = route.name;
-    for (const [kind, part] of namedPartsOf(route)) {
-      text += ` ${part.name}`;
-      if (!route.isEnabled) continue;
+    for (const [kind, part] of partsOf(route)) {
       if (kind === "output") this.outgoing += part.rate.bits;
       for (const reason in part.dropped) this.dropped += part.dropped[reason];
       losing += part.rate.dropped;
       isWarning ||= part.warnings.length > 0;
-      for (const line of part.state) text += ` ${line}`;
-    }
-    if (text !== this.searched) {
-      this.searched = text;
-      this.text = text.toLowerCase();
     }
     const isQuiet = () => history.of(route.name).datagrams.subarray(LENGTH - QUIET).every((rate) => !(rate > 0));
     if (!route.isEnabled) [this.level, this.state] = ["off", "Disabled"];
@@ -274,7 +265,15 @@ class Row {
     if (show === "trouble" && !(this.level === "bad" || this.level === "warn")) return false;
     if (show === "enabled" && !this.route.isEnabled) return false;
     if (show === "disabled" && this.route.isEnabled) return false;
-    return words.every((word) => this.text.includes(word));
+    if (words.length === 0) return true;
+    const text = this.text();
+    return words.every((word) => text.includes(word));
+  }
+
+  /** What the filter looks at: names, and what is open. */
+  text() {
+    const parts = namedPartsOf(this.route).map(([, part]) => [part.name, ...(part.state ?? [])]);
+    return [this.route.name, ...parts.flat()].join(" ").toLowerCase();
   }
 
   setShown(isShown) {
