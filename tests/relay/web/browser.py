@@ -27,6 +27,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
     "--force-color-profile=srgb",
+    "--disable-lcd-text",
 )
 WIDE, NARROW = (1280, 900), (360, 740)
 SECONDS = 15.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
+import random
 from typing import Any
 
 Document = dict[str, Any]
@@ -103,8 +103,11 @@ def history(of: Document, length: int = 299) -> Document:
     """A history that leads to a status; rates swing, each route's in its own way."""
 
     def swinging(now: float, seed: int) -> list[float]:
-        turns = [(length - index) * 2 * math.pi / (40 + seed % 23) for index in range(length)]
-        return [now * (1 + 0.12 * math.sin(turn) + 0.05 * math.sin(7.3 * turn)) for turn in turns]
+        chance, factor, factors = random.Random(seed), 1.0, []
+        for _ in range(length):
+            factor += 0.25 * (1 - factor) + chance.gauss(0, 0.045)
+            factors.append(max(factor, 0.1))
+        return [now * each / factors[-1] for each in factors]
 
     routes = {}
     for seed, each in enumerate(of["routes"]):

@@ -38,6 +38,7 @@ class PageServer:
 
     @ivar status: what `/api/status` and the next new connection to `/api/events` get.
     @ivar history: what `/api/history` gets.
+    @ivar mayRemember: cleared, it keeps requests for the history waiting.
     @ivar isSilent: whether it says nothing by itself; otherwise each second what it said last.
     @ivar refuses: paths that get an error (503).
     @ivar requests: paths that were asked for.
@@ -46,6 +47,8 @@ class PageServer:
     def __init__(self, status: Document, past: Document | None = None) -> None:
         self.status = status
         self.history = history(status) if past is None else past
+        self.mayRemember = threading.Event()
+        self.mayRemember.set()
         self.isSilent = False
         self.refuses: set[str] = set()
         self.requests: list[str] = []
@@ -195,6 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/status":
             self.answer(json.dumps(page.status).encode(), "application/json")
         elif path == "/api/history":
+            page.mayRemember.wait(30)
             self.answer(json.dumps(page.history).encode(), "application/json")
         else:
             self.file(path.removeprefix("/") or "index.html")

@@ -54,16 +54,18 @@ def main(folder: Path) -> None:
     with running() as browser:
         for look in ("light", "dark"):
             browser.reset()
-            browser.size(1200, 880)
+            browser.size(1120, 860)
             browser.media(prefers_color_scheme=look)
             with shown(browser, example()) as server:
                 for _ in range(3):
                     next_(browser, server, later(server.status))
                 browser.click("#rows .row:nth-child(2) button")
                 browser.run("document.activeElement.blur(); scrollTo(0, 0)")
+                browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=600, y=5)
                 browser.picture(folder / f"page-{look}.png")
 
 
 if __name__ == "__main__":
-    reason = whyNoBrowser()
-    sys.exit(reason or main(Path(sys.argv[1])))
+    if (reason := whyNoBrowser()) is not None:
+        sys.exit(reason)
+    main(Path(sys.argv[1]))

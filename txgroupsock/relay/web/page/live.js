@@ -3,13 +3,17 @@
 /** Seconds to wait before asking again, where the browser does not do so by itself. */
 const PAUSE = 2;
 
+/** Statuses that are kept while the history is on its way. */
+const KEPT = 10;
+
 /** Seconds without a word, besides three intervals, after which a connection is taken for dead. */
 const SILENCE = 3;
 
 export class Live {
   /**
    * @param {function(Object)} told of each status
-   * @param {function(Object)} remembered is given what /api/history answers, at each new connection
+   * @param {function(Object, Array)} remembered is given what /api/history answers, at each new
+   *     connection, and the statuses that have come since it was asked for
    * @param {function(boolean)} connected is told whether there is a connection, when that changes
    */
   constructor(told, remembered, connected) {
@@ -19,6 +23,7 @@ export class Live {
     this.isConnected = null;
     this.interval = 1;
     this.source = null;
+    this.recent = null;
     this.timer = undefined;
     this.heard = performance.now();
   }
@@ -56,6 +61,7 @@ export class Live {
       this.isConnected = true;
       this.connected(true);
     }
+    if (this.recent !== null && this.recent.length < KEPT) this.recent.push(status);
     this.told(status);
   }
 
@@ -75,11 +81,13 @@ export class Live {
   }
 
   async remember() {
+    const recent = (this.recent = []);
     try {
       const answer = await fetch("api/history", { cache: "no-store" });
-      if (answer.ok) this.remembered(await answer.json());
+      if (answer.ok) this.remembered(await answer.json(), recent);
     } catch {
       // The events alone fill the charts, too.
     }
+    if (this.recent === recent) this.recent = null;
   }
 }

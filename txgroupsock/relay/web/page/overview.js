@@ -18,29 +18,34 @@ export class Overview {
       ["viewers", "Viewers"],
       ["uptime", "Uptime"],
     ]) {
-      const [value, note] = [element("dd", { class: "value" }), element("dd", { class: "note" })];
-      const tile = element("div", { class: `tile ${key}` }, element("dt", { text: name }), value, note);
+      const [value, unit] = [element("span"), element("span", { class: "unit" })];
+      const note = element("dd", { class: "note" });
+      const figure = element("dd", { class: "value" }, value, " ", unit);
+      const tile = element("div", { class: `tile ${key}` }, element("dt", { text: name }), figure, note);
       if (key === "in") tile.append(element("dd", { class: "tilechart" }, this.spark.element));
-      this.tiles[key] = { tile, value, note };
+      this.tiles[key] = { tile, value, unit, note };
       byId("overview").append(tile);
     }
   }
 
-  set(key, value, note = "", level = null) {
+  /** @param {string} figure with its unit, if it has one: "10.5 Mbit/s" */
+  set(key, figure, note = "", level = null) {
     const tile = this.tiles[key];
+    const [value, unit] = figure.endsWith("/s") ? figure.split(" ") : [figure, ""];
     setText(tile.value, value);
+    setText(tile.unit, unit);
     setText(tile.note, note);
     setAttribute(tile.tile, "data-level", level);
   }
 
   update(status) {
-    const { inputs, incoming, outgoing, dropped, enabled, outputs } = sumsOf(status.routes);
+    const { inputs, incoming, outgoing, dropped, enabled } = sumsOf(status.routes);
     const disabled = status.routes.length - enabled;
     this.inputs = inputs;
     this.set("in", bitRate(incoming.bits), packetRate(incoming.datagrams));
     this.set("out", bitRate(outgoing.bits), packetRate(outgoing.datagrams));
     this.set("dropped", packetRate(dropped), "at all routes", dropped > 0 ? "bad" : null);
-    this.set("routes", count(status.routes.length), `${many(outputs, "output")}${disabled > 0 ? `, ${count(disabled)} disabled` : ""}`);
+    this.set("routes", count(status.routes.length), disabled > 0 ? `${count(disabled)} disabled` : enabled > 0 ? "all enabled" : "");
     this.set("uptime", duration(status.uptime), `since ${clock(status.time - status.uptime)}`);
     setHidden(this.tiles.viewers.tile, status.viewers === null);
     if (status.viewers !== null) {
@@ -76,12 +81,10 @@ function sumsOf(routes) {
     outgoing: { bits: 0, datagrams: 0 },
     dropped: 0,
     enabled: 0,
-    outputs: 0,
   };
   for (const route of routes) {
     if (!route.isEnabled) continue;
     sums.enabled++;
-    sums.outputs += route.outputs.length;
     sums.dropped += droppedRate(route);
     if (shared.has(route.input.name)) {
       sums.dropped -= route.input.rate.dropped;

@@ -32,7 +32,7 @@ class Page {
     this.backUntil = -Infinity;
     this.live = new Live(
       (status) => this.hear(status),
-      (answer) => this.remember(answer),
+      (answer, recent) => this.remember(answer, recent),
       (isConnected) => this.connect(isConnected),
     );
     // What nobody looks at is not drawn, but still remembered.
@@ -49,11 +49,10 @@ class Page {
     this.show();
   }
 
-  remember(answer) {
+  remember(answer, recent) {
     this.history.fill(answer);
-    if (this.status === null) return;
-    this.history.push(this.status);
-    this.draw();
+    for (const status of recent) this.history.push(status);
+    if (this.status !== null) this.draw();
   }
 
   show() {
