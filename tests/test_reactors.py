@@ -20,6 +20,7 @@ WITHOUT_REACTOR = [
     *("tests/lan/test_re*.py", "tests/lan/test_viewers.py"),
     *("tests/relay/test_tap*.py", "tests/relay/test_demo.py", "tests/relay/test_workers*.py"),
     *("tests/relay/test_config*.py", "tests/relay/test_schema.py", "tests/relay/test_positions.py"),
+    "tests/relay/web/test_page*.py",
     *("tests/relay/test_echo.py", "tests/relay/test_split.py", "tests/relay/test_model.py"),
 ]
 SECONDS = 600

@@ -208,7 +208,8 @@ class Browser:
         self.run(source)
         found = self.driver.execute_async_script(
             "const done = arguments[0];"
-            "axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations),"
+            "const rules = {'target-size': {enabled: true}};"
+            "axe.run(document, {resultTypes: ['violations'], rules}).then(r => done(r.violations),"
             " error => done([{impact: 'critical', id: String(error), nodes: []}]))"
         )
         return [

@@ -78,7 +78,7 @@ def test_overviewAddsUp(browser: Browser) -> None:
             f"Uptime1 h 6 min since {clock(START - 4000.25)}",
         ]
         assert browser.text("#readiness") == "Ready"
-        assert browser.text("#version") == "groupsock-relay 0.1.0"
+        assert browser.text("#version") == "0.1.0"
         label = "return document.querySelector('.tilechart svg').getAttribute('aria-label')"
         assert browser.run(label).startswith("Bit rate of all inputs over 5 min: now 10.5 Mbit/s")
 

@@ -22,7 +22,11 @@ export class Attention {
     this.announce = announce;
     this.showAll = showAll;
     this.titles = null;
-    this.views = new Views(byId("trouble"), () => this.entryView(), (entry) => entry.key);
+    this.views = new Views(
+      byId("trouble"),
+      () => this.entryView(),
+      (entry) => entry.key,
+    );
     this.isWhole = false;
     this.entries = [];
     byId("allTrouble").addEventListener("click", () => {
@@ -53,7 +57,10 @@ export class Attention {
     if (before === null) return;
     const come = [...this.titles].filter(([key]) => !before.has(key));
     const gone = [...before].filter(([key]) => !this.titles.has(key));
-    const said = [...come.map(([, title]) => `New: ${title}.`), ...gone.map(([, title]) => `Over: ${title}.`)];
+    const said = [
+      ...come.map(([, title]) => `New: ${title}.`),
+      ...gone.map(([, title]) => `Over: ${title}.`),
+    ];
     if (said.length > 3) said.splice(2, said.length, `And ${said.length - 2} other changes.`);
     if (said.length > 0) this.announce(said.join(" "));
   }
@@ -65,7 +72,14 @@ export class Attention {
     const where = element("ul", { class: "where" });
     const more = element("button", { type: "button", class: "link" });
     more.addEventListener("click", () => this.showAll());
-    const body = element("div", {}, element("p", { class: "what" }, level, title), remedy, where, more);
+    const body = element(
+      "div",
+      {},
+      element("p", { class: "what" }, level, title),
+      remedy,
+      where,
+      more,
+    );
     const made = element("li", {}, body);
     const items = new Views(where, () => this.itemView());
     return {

@@ -62,7 +62,13 @@ export class Sparkline {
     this.line = element("svg:path", { class: "line" });
     this.element = element(
       "svg:svg",
-      { class: "spark", role: "img", "aria-label": what, viewBox: `0 0 ${LENGTH} ${height}`, preserveAspectRatio: "none" },
+      {
+        class: "spark",
+        role: "img",
+        "aria-label": what,
+        viewBox: `0 0 ${LENGTH} ${height}`,
+        preserveAspectRatio: "none",
+      },
       this.area,
       this.line,
     );
@@ -89,7 +95,12 @@ export class Chart {
     this.most = element("span");
     this.span = element("span");
     const title = element("figcaption", {}, element("span", { text: what }), this.most);
-    const axis = element("p", { class: "axis", "aria-hidden": "true" }, this.span, element("span", { text: "now" }));
+    const axis = element(
+      "p",
+      { class: "axis", "aria-hidden": "true" },
+      this.span,
+      element("span", { text: "now" }),
+    );
     this.element = element("figure", { class: `chart ${kind}` }, title, this.spark.element, axis);
   }
 

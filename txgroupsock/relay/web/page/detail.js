@@ -15,8 +15,15 @@ export class Detail {
       ["datagrams", new Chart("Packets in", packetRate)],
       ["dropped", new Chart("Dropped, all parts", packetRate, "loss")],
     ];
-    this.figures = element("div", { class: "charts" }, ...this.charts.map(([, chart]) => chart.element));
-    this.off = element("p", { class: "empty", text: "This route is disabled in the configuration (enabled = false)." });
+    this.figures = element(
+      "div",
+      { class: "charts" },
+      ...this.charts.map(([, chart]) => chart.element),
+    );
+    this.off = element("p", {
+      class: "empty",
+      text: "This route is disabled in the configuration (enabled = false).",
+    });
     const parts = element("div", { class: "parts" });
     this.parts = new Views(
       parts,
@@ -24,8 +31,18 @@ export class Detail {
       // A view is of one kind of part, and keeps it while the configuration does.
       ([kind, part], index) => `${kind} ${index} ${part.name}`,
     );
-    const cell = element("div", { role: "cell", class: "cell", "aria-colspan": "6" }, this.off, this.figures, parts);
-    this.element = element("div", { role: "row", class: "detail", "aria-label": `Details of ${route.name}` }, cell);
+    const cell = element(
+      "div",
+      { role: "cell", class: "cell", "aria-colspan": "6" },
+      this.off,
+      this.figures,
+      parts,
+    );
+    this.element = element(
+      "div",
+      { role: "row", class: "detail", "aria-label": `Details of ${route.name}` },
+      cell,
+    );
     this.update(route);
   }
 
@@ -61,9 +78,17 @@ class Part {
     this.table = element(
       "dl",
       { class: "values" },
-      ...VALUES[kind].map((name, index) => element("div", {}, element("dt", { text: name }), this.values[index])),
+      ...VALUES[kind].map((name, index) =>
+        element("div", {}, element("dt", { text: name }), this.values[index]),
+      ),
     );
-    const title = element("h3", {}, element("span", { class: "kind", text: TITLES[kind] }), " ", this.name);
+    const title = element(
+      "h3",
+      {},
+      element("span", { class: "kind", text: TITLES[kind] }),
+      " ",
+      this.name,
+    );
     this.element = element(
       "section",
       { class: `part ${kind}` },

@@ -89,7 +89,10 @@ export class Views {
       this.views.set(key, view);
       view.update(item);
     });
-    setOrder(this.parent, [...this.views.values()].map((view) => view.element));
+    setOrder(
+      this.parent,
+      [...this.views.values()].map((view) => view.element),
+    );
   }
 }
 

@@ -1,8 +1,14 @@
 // Numbers for people. Units are written out; "M" is a million, "MiB" is 1,048,576 bytes.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const oneDigit = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const twoDigits = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const oneDigit = new Intl.NumberFormat("en", {
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
+const twoDigits = new Intl.NumberFormat("en", {
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 2,
+});
 
 export function count(number) {
   return whole.format(number);

@@ -21,7 +21,13 @@ export class Overview {
       const [value, unit] = [element("span"), element("span", { class: "unit" })];
       const note = element("dd", { class: "note" });
       const figure = element("dd", { class: "value" }, value, " ", unit);
-      const tile = element("div", { class: `tile ${key}` }, element("dt", { text: name }), figure, note);
+      const tile = element(
+        "div",
+        { class: `tile ${key}` },
+        element("dt", { text: name }),
+        figure,
+        note,
+      );
       if (key === "in") tile.append(element("dd", { class: "tilechart" }, this.spark.element));
       this.tiles[key] = { tile, value, unit, note };
       byId("overview").append(tile);
@@ -45,17 +51,22 @@ export class Overview {
     this.set("in", bitRate(incoming.bits), packetRate(incoming.datagrams));
     this.set("out", bitRate(outgoing.bits), packetRate(outgoing.datagrams));
     this.set("dropped", packetRate(dropped), "at all routes", dropped > 0 ? "bad" : null);
-    this.set("routes", count(status.routes.length), disabled > 0 ? `${count(disabled)} disabled` : enabled > 0 ? "all enabled" : "");
+    this.set(
+      "routes",
+      count(status.routes.length),
+      disabled > 0 ? `${count(disabled)} disabled` : enabled > 0 ? "all enabled" : "",
+    );
     this.set("uptime", duration(status.uptime), `since ${clock(status.time - status.uptime)}`);
     setHidden(this.tiles.viewers.tile, status.viewers === null);
     if (status.viewers !== null) {
       const { watching, channels } = status.viewers;
       this.set("viewers", count(watching), many(channels.length, "channel"));
     }
-    setText(byId("version"), `groupsock-relay ${status.version}`);
+    setText(byId("version"), status.version);
     const { change } = status;
     setHidden(byId("change"), change === null || !change.isDone);
-    if (change !== null) setText(byId("change"), `Last change, ${clock(change.time)}: ${change.text}`);
+    if (change !== null)
+      setText(byId("change"), `Last change, ${clock(change.time)}: ${change.text}`);
   }
 
   /** @param {History} history */

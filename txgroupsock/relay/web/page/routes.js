@@ -35,7 +35,9 @@ export class Routes {
     this.time = 0;
     this.inView = new Set();
     // Only rows that are in view, or nearly, draw charts.
-    this.observer = new IntersectionObserver((seen) => this.seen(seen), { rootMargin: "100px 0px" });
+    this.observer = new IntersectionObserver((seen) => this.seen(seen), {
+      rootMargin: "100px 0px",
+    });
     this.heads = COLUMNS.map((column) => this.head(column));
     byId("heads").append(...this.heads.map((head) => head.cell));
     byId("filter").addEventListener("input", () => this.arrange());
@@ -99,7 +101,8 @@ export class Routes {
     if (isOther || (isDue && !this.isInUse())) this.arrange();
     else this.filter();
     for (const row of this.inView) this.drawRow(row);
-    for (const row of this.rows.values()) if (row.isOpen && !this.inView.has(row)) this.drawRow(row);
+    for (const row of this.rows.values())
+      if (row.isOpen && !this.inView.has(row)) this.drawRow(row);
   }
 
   /** Whether somebody is about to click a row, or stands on it with the keyboard. */
@@ -118,7 +121,10 @@ export class Routes {
       rows.sort((a, b) => sign * compare(column.of(a), column.of(b)));
     }
     this.sortedAt = this.time;
-    setOrder(byId("rows"), rows.flatMap((row) => row.elements));
+    setOrder(
+      byId("rows"),
+      rows.flatMap((row) => row.elements),
+    );
     this.filter();
   }
 
@@ -195,7 +201,12 @@ class Row {
   constructor(name, draw) {
     this.redraw = draw;
     this.detail = null;
-    this.button = element("button", { type: "button", class: "name", "aria-expanded": "false", text: name });
+    this.button = element("button", {
+      type: "button",
+      class: "name",
+      "aria-expanded": "false",
+      text: name,
+    });
     this.button.addEventListener("click", () => this.toggle());
     this.source = element("span", { class: "source" });
     this.spark = new Sparkline("Bit rate", bitRate);
@@ -239,7 +250,11 @@ class Row {
       losing += part.rate.dropped;
       isWarning ||= part.warnings.length > 0;
     }
-    const isQuiet = () => history.of(route.name).datagrams.subarray(LENGTH - QUIET).every((rate) => !(rate > 0));
+    const isQuiet = () =>
+      history
+        .of(route.name)
+        .datagrams.subarray(LENGTH - QUIET)
+        .every((rate) => !(rate > 0));
     if (!route.isEnabled) [this.level, this.state] = ["off", "Disabled"];
     else if (isDropping) [this.level, this.state] = ["bad", "Dropping"];
     else if (isWarning) [this.level, this.state] = ["warn", "Warning"];
@@ -255,7 +270,10 @@ class Row {
     setText(this.outBits, isOn ? bitRate(this.outgoing) : "–");
     setText(this.outCount, isOn ? many(route.outputs.length, "output") : "");
     setText(this.lost, isOn ? count(this.dropped) : "–");
-    setText(this.losing, isOn && losing > 0 ? packetRate(losing) : isOn && this.dropped > 0 ? "not now" : "");
+    setText(
+      this.losing,
+      isOn && losing > 0 ? packetRate(losing) : isOn && this.dropped > 0 ? "not now" : "",
+    );
     setAttribute(this.element, "data-lost", this.dropped > 0 ? "yes" : null);
     if (!isSame) this.spark.element.classList.toggle("off", !isOn);
     this.detail?.update(route);

@@ -26,7 +26,12 @@ export class Drops {
       const earlier = before.get(route.name) ?? [];
       const places = partsOf(route).map(([kind, part], index) => {
         const same = earlier[index]?.name === part.name ? earlier[index] : undefined;
-        const place = { name: part.name, time: status.time, counts: part.dropped, reasons: reasonsOf(part, same, status.time) };
+        const place = {
+          name: part.name,
+          time: status.time,
+          counts: part.dropped,
+          reasons: reasonsOf(part, same, status.time),
+        };
         for (const [reason, { last, rate }] of place.reasons) {
           if (status.time - last >= LINGER) continue;
           if (!found.has(route.name)) found.set(route.name, []);
@@ -62,7 +67,8 @@ function reasonsOf(part, earlier, time) {
     const more = sum - (Object.hasOwn(earlier.counts, reason) ? earlier.counts[reason] : 0);
     const known = earlier.reasons.get(reason);
     if (more > 0 && passed > 0) reasons.set(reason, { last: time, rate: more / passed });
-    else if (known !== undefined) reasons.set(reason, { last: known.last, rate: passed > 0 ? 0 : known.rate });
+    else if (known !== undefined)
+      reasons.set(reason, { last: known.last, rate: passed > 0 ? 0 : known.rate });
   }
   return reasons;
 }

@@ -50,10 +50,22 @@ export class Viewers {
     const facts = new Facts();
     const streams = new Streams();
     const channels = element("div", { class: "channels" });
-    const views = new Views(channels, () => channelView(), (channel) => channel.name);
+    const views = new Views(
+      channels,
+      () => channelView(),
+      (channel) => channel.name,
+    );
     const none = element("p", { class: "empty", text: "No channel is open: nobody watches." });
     return {
-      element: element("div", {}, facts.element, streams.element, element("h3", { text: "Channels" }), none, channels),
+      element: element(
+        "div",
+        {},
+        facts.element,
+        streams.element,
+        element("h3", { text: "Channels" }),
+        none,
+        channels,
+      ),
       update: (viewers) => {
         facts.update(viewers, this.rate);
         streams.update(viewers);
@@ -67,25 +79,47 @@ export class Viewers {
 class Facts {
   constructor() {
     this.element = element("dl", { class: "facts" });
-    this.views = new Views(this.element, ([name]) => {
-      const value = element("dd");
-      const made = element("div", {}, element("dt", { text: name }), value);
-      return { element: made, update: ([, text]) => setText(value, text) };
-    }, ([name]) => name);
+    this.views = new Views(
+      this.element,
+      ([name]) => {
+        const value = element("dd");
+        const made = element("div", {}, element("dt", { text: name }), value);
+        return { element: made, update: ([, text]) => setText(value, text) };
+      },
+      ([name]) => name,
+    );
   }
 
   update({ listening, watching, limits, channels, totals, refused }, rate) {
-    const reasons = Object.entries(refused).filter(([, number]) => number > 0).sort((a, b) => b[1] - a[1]);
-    const meaning = (reason) => (refusalMeaning(reason) ? `${reason} (${refusalMeaning(reason)})` : reason);
+    const reasons = Object.entries(refused)
+      .filter(([, number]) => number > 0)
+      .sort((a, b) => b[1] - a[1]);
+    const meaning = (reason) =>
+      refusalMeaning(reason) ? `${reason} (${refusalMeaning(reason)})` : reason;
     this.views.update([
       ["Listening on", listening.join(", ") || "nothing"],
-      ["Watching", `${count(watching)} of at most ${count(limits.viewers)}, ${count(limits.viewersPerChannel)} a channel`],
+      [
+        "Watching",
+        `${count(watching)} of at most ${count(limits.viewers)}, ${count(limits.viewersPerChannel)} a channel`,
+      ],
       ["Open channels", `${count(channels.length)} of at most ${count(limits.channels)}`],
       ["Given now", rate === null ? "–" : bitRate(rate)],
-      ["Since the start", `${many(totals.viewers, "viewer")}, ${many(totals.channels, "channel")}, ${many(totals.bytes, "byte")}`],
-      ["Skipped", totals.skips === 0 ? "nothing" : `${many(totals.skips, "gap")}: ${many(totals.skippedDatagrams, "packet")}, ${many(totals.skippedBytes, "byte")}`],
+      [
+        "Since the start",
+        `${many(totals.viewers, "viewer")}, ${many(totals.channels, "channel")}, ${many(totals.bytes, "byte")}`,
+      ],
+      [
+        "Skipped",
+        totals.skips === 0
+          ? "nothing"
+          : `${many(totals.skips, "gap")}: ${many(totals.skippedDatagrams, "packet")}, ${many(totals.skippedBytes, "byte")}`,
+      ],
       ["Closed as stalled", many(totals.stalled, "viewer")],
-      ["Refused", reasons.map(([reason, number]) => `${count(number)} × ${meaning(reason)}`).join(", ") || "nobody"],
+      [
+        "Refused",
+        reasons.map(([reason, number]) => `${count(number)} × ${meaning(reason)}`).join(", ") ||
+          "nobody",
+      ],
     ]);
   }
 }
@@ -111,13 +145,17 @@ class Streams {
 
   update({ streams, listening }) {
     setHidden(this.element, streams.length === 0);
-    this.views.update(streams.map((stream) => ({ ...stream, address: addressOf(listening[0], stream.path) })));
+    this.views.update(
+      streams.map((stream) => ({ ...stream, address: addressOf(listening[0], stream.path) })),
+    );
   }
 }
 
 function channelView() {
   const name = element("span", { class: "url" });
-  const [rate, watching, given] = Array.from({ length: 3 }, () => element("span", { class: "number" }));
+  const [rate, watching, given] = Array.from({ length: 3 }, () =>
+    element("span", { class: "number" }),
+  );
   const details = element("details", { class: "channel" });
   details.append(element("summary", {}, name, rate, watching, given));
   const lines = element("ul", { class: "state" });
@@ -147,7 +185,9 @@ function channelView() {
 
 function linesOf({ datagrams, bytes, dropped, rate, given, viewersBefore, stalled, backlog }) {
   const drops = Object.entries(dropped).filter(([, number]) => number > 0);
-  const lost = drops.map(([reason, number]) => `${count(number)} ${reason} (${dropMeaning(reason)})`);
+  const lost = drops.map(
+    ([reason, number]) => `${count(number)} ${reason} (${dropMeaning(reason)})`,
+  );
   return [
     `Came in: ${many(datagrams, "packet")}, ${many(bytes, "byte")}, now ${packetRate(rate.datagrams)}`,
     `Dropped: ${lost.join(", ") || "none"}`,
@@ -163,28 +203,44 @@ function viewerTable() {
   const body = element("tbody");
   const caption = element("caption");
   const table = element("table", { class: "who" }, caption, element("thead", {}, head), body);
-  const rows = new Views(body, () => {
-    const cells = HEADS.map((text, index) =>
-      index === 0 ? element("th", { scope: "row", class: "url" }) : element("td", { "data-head": text }),
-    );
-    const made = element("tr", {}, ...cells);
-    return {
-      element: made,
-      update: (viewer) => {
-        const skips = viewer.skips === 0 ? "none" : `${count(viewer.skips)}: ${many(viewer.skippedDatagrams, "packet")}`;
-        const texts = [viewer.peer, duration(viewer.seconds), many(viewer.bytes, "byte"), skips];
-        [...texts, viewer.isBehind ? "behind" : "up to date"].forEach((text, index) => setText(cells[index], text));
-        setAttribute(made, "data-level", viewer.isBehind ? "warn" : null);
-      },
-    };
-  }, (viewer) => viewer.peer);
+  const rows = new Views(
+    body,
+    () => {
+      const cells = HEADS.map((text, index) =>
+        index === 0
+          ? element("th", { scope: "row", class: "url" })
+          : element("td", { "data-head": text }),
+      );
+      const made = element("tr", {}, ...cells);
+      return {
+        element: made,
+        update: (viewer) => {
+          const skips =
+            viewer.skips === 0
+              ? "none"
+              : `${count(viewer.skips)}: ${many(viewer.skippedDatagrams, "packet")}`;
+          const texts = [viewer.peer, duration(viewer.seconds), many(viewer.bytes, "byte"), skips];
+          [...texts, viewer.isBehind ? "behind" : "up to date"].forEach((text, index) =>
+            setText(cells[index], text),
+          );
+          setAttribute(made, "data-level", viewer.isBehind ? "warn" : null);
+        },
+      };
+    },
+    (viewer) => viewer.peer,
+  );
   return {
     element: table,
     update: (viewers) => {
       const first = [...viewers].sort((a, b) => b.isBehind - a.isBehind || b.seconds - a.seconds);
       rows.update(first.slice(0, MOST));
       const rest = viewers.length - MOST;
-      setText(caption, rest > 0 ? `The first ${count(MOST)} of ${many(viewers.length, "viewer")}` : many(viewers.length, "viewer"));
+      setText(
+        caption,
+        rest > 0
+          ? `The first ${count(MOST)} of ${many(viewers.length, "viewer")}`
+          : many(viewers.length, "viewer"),
+      );
       setHidden(table, viewers.length === 0);
     },
   };

@@ -15,11 +15,11 @@ const DROPS = {
     "Have one end send elsewhere, or have the input name its source: udp://source@group:port.",
   ],
   rate: ["more came than the output's rate allows", "Raise the rate of the output, or send less."],
-  lookup: [
-    "the output's host name has not been found yet",
-    "Check the name, and this host's DNS.",
+  lookup: ["the output's host name has not been found yet", "Check the name, and this host's DNS."],
+  ENETUNREACH: [
+    "there is no route",
+    "Ask “ip route get ADDRESS”; name the interface in the output.",
   ],
-  ENETUNREACH: ["there is no route", "Ask “ip route get ADDRESS”; name the interface in the output."],
   EHOSTUNREACH: [
     "nobody answers on the link",
     "Ask “ip route get ADDRESS”; name the interface in the output.",
@@ -28,10 +28,7 @@ const DROPS = {
     "the interface's queue was full",
     "A longer queue (ip link set DEV txqueuelen N), a rate for the output, or a faster link.",
   ],
-  ENODEV: [
-    "the output's interface is gone",
-    "It is used again once it is back.",
-  ],
+  ENODEV: ["the output's interface is gone", "It is used again once it is back."],
   EADDRNOTAVAIL: [
     "the address that the output sends from is gone",
     "It is used again once it is back.",
