@@ -1,1 +1,1 @@
-"""Tests of viewers by HTTP and TCP."""
+"""The relay in a browser."""
