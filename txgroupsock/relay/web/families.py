@@ -1,0 +1,268 @@
+"""
+What the status document of docs/api.md says, as families of Prometheus' metrics.
+
+A drop has a reason, and a reason is counted from its first drop on.  C{rate()} misses the first
+value of a series that appears, so each total without reasons is there from the start, and the
+reasons are another family, or every query for the sum would count twice.  All possible reasons at
+0 would be a dozen series for each of thousands of outputs.  The few reasons for which viewers are
+refused are at 0 from the start.
+
+Nothing is labelled with a viewer's address: each is a new series, and Prometheus keeps a series
+for as long as it keeps anything.  C{/api/status} has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Sample
+
+REFUSALS = (
+    "401", "403", "404", "405", "500", "503",
+    "slow", "junk", "connections", "viewers", "channels", "input",
+)  # fmt: skip
+"""Why viewers are refused, as docs/viewers.md has it."""
+
+_LIMITS = {
+    "viewers": ("groupsock_viewers_limit", "Most viewers at once."),
+    "viewersPerChannel": ("groupsock_viewers_per_channel_limit", "Most viewers of one channel."),
+    "channels": ("groupsock_viewers_channels_limit", "Most channels open at once."),
+}
+_TOTALS = {
+    "channels": ("channels_opened", "Channels opened because somebody asked for them."),
+    "viewers": ("served", "Viewers that got a stream."),
+    "stalled": ("stalled", "Viewers closed because they took nothing."),
+    "bytes": ("given_bytes", "Bytes given to viewers."),
+    "skips": ("skips", "Gaps in what viewers got, because they took too little."),
+    "skippedDatagrams": ("skipped_datagrams", "Datagrams in those gaps."),
+    "skippedBytes": ("skipped_bytes", "Bytes in those gaps."),
+}
+
+
+class Labels(dict[str, str]):
+    """
+    Labels, and how they are written; many families share them, and writing them takes time.
+
+    @ivar text: as both formats of Prometheus have them, braces included.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        super().__init__(names)
+        pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(self.items()))
+        self.text = f"{{{pairs}}}" if pairs else ""
+
+
+NONE = Labels({})
+
+
+def families(status: Mapping[str, Any]) -> Iterator[Metric]:
+    """
+    Every family of a status document, each with all its samples.
+
+    @param status: what C{GET /api/status} answers, as C{json.loads} gives it.
+    """
+    yield InfoMetricFamily("groupsock_build", "What runs.", value={"version": status["version"]})
+    start = _gauge("groupsock_start_time_seconds", "When the relay opened its routes, since 1970.")
+    # Rounded, since otherwise the last bits would differ each time and look like a start.
+    _set(start, NONE, round(status["time"] - status["uptime"], 3))
+    yield start
+    ready = _gauge("groupsock_ready", "1 if all that should run does, as /readyz has it.")
+    _set(ready, NONE, int(status["isReady"]))
+    yield ready
+    yield from _change(status.get("change"))
+    yield from _routes(status["routes"])
+    if status.get("viewers") is not None:
+        yield from _viewers(status["viewers"])
+
+
+def _change(change: Mapping[str, Any] | None) -> Iterator[Metric]:
+    done = _gauge(
+        "groupsock_last_change_successful",
+        "1 if the last reload, or change by the API, was taken over; absent before the first.",
+    )
+    when = _gauge("groupsock_last_change_timestamp_seconds", "When that was, since 1970.")
+    if change is not None:
+        _set(done, NONE, int(change["isDone"]))
+        _set(when, NONE, change["time"])
+    yield done
+    yield when
+
+
+def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    info = InfoMetricFamily("groupsock_route", "The input of a route, as a URL.")
+    enabled = _gauge("groupsock_route_enabled", "1 unless the configuration has it disabled.")
+    isOpen = _gauge("groupsock_route_open", "1 if the input of the route is open.")
+    inputs = _Ends("groupsock_route_input", "in at the input", hasBuffer=True)
+    stages = _Ends("groupsock_route_stage", "through the stage")
+    outputs = _Ends("groupsock_route_output", "out at the output", hasBuffer=True)
+    for route, name in _named(routes):
+        labels = Labels({"route": name})
+        incoming = route.get("input") or {}
+        described = Labels({"route": name, "input": _clean(incoming.get("name", ""))})
+        info.samples.append(Sample("groupsock_route_info", described, 1))
+        _set(enabled, labels, int(route["isEnabled"]))
+        _set(isOpen, labels, int(bool(incoming.get("state"))))
+        if not route["isEnabled"]:
+            continue  # nothing counts there
+        inputs.add(labels, incoming)
+        for kind, ends in (("stage", stages), ("output", outputs)):
+            for end, endName in _named(route[f"{kind}s"]):
+                ends.add(Labels({"route": name, kind: endName}), end)
+    yield from (info, enabled, isOpen)
+    for ends in (inputs, stages, outputs):
+        yield from ends.families
+
+
+class _Counts:
+    """
+    The families of what passed a place, and of what did not.
+
+    @ivar families: of it.
+    """
+
+    def __init__(self, prefix: str, where: str) -> None:
+        self._datagrams = _counter(f"{prefix}_datagrams", f"Datagrams that came {where}.")
+        self._bytes = _counter(f"{prefix}_bytes", f"Bytes of payload that came {where}.")
+        lost = f"Datagrams that did not come {where}"
+        self._dropped = _counter(f"{prefix}_dropped_datagrams", f"{lost}.")
+        self._reasons = _counter(
+            f"{prefix}_dropped_by_reason_datagrams",
+            f"{lost}, by reason; a reason is there from its first drop on.",
+        )
+        self.families = [self._datagrams, self._bytes, self._dropped, self._reasons]
+
+    def add(self, labels: Labels, counted: Mapping[str, Any]) -> None:
+        """One more place."""
+        _count(self._datagrams, labels, counted["datagrams"])
+        _count(self._bytes, labels, counted["bytes"])
+        dropped = counted["dropped"]
+        _count(self._dropped, labels, sum(dropped.values()))
+        for reason, count in dropped.items():
+            _count(self._reasons, Labels({**labels, "reason": _clean(reason)}), count)
+
+
+class _Ends(_Counts):
+    """The families of inputs, of stages or of outputs."""
+
+    def __init__(self, prefix: str, where: str, *, hasBuffer: bool = False) -> None:
+        super().__init__(prefix, where)
+        self._warnings = _gauge(f"{prefix}_warnings", "What is not as it should be now.")
+        buffer = "Bytes of the kernel's buffer that the relay"
+        self._granted = _gauge(f"{prefix}_buffer_granted_bytes", f"{buffer} got.")
+        self._requested = _gauge(f"{prefix}_buffer_requested_bytes", f"{buffer} asked for.")
+        self.families.append(self._warnings)
+        if hasBuffer:
+            self.families += [self._granted, self._requested]
+
+    def add(self, labels: Labels, counted: Mapping[str, Any]) -> None:
+        super().add(labels, counted)
+        _set(self._warnings, labels, len(counted["warnings"]))
+        buffer = counted["buffer"]
+        if buffer is not None:
+            _set(self._granted, labels, buffer["granted"])
+            _set(self._requested, labels, buffer["requested"])
+
+
+def _viewers(viewers: Mapping[str, Any]) -> Iterator[Metric]:
+    watching = _gauge("groupsock_viewers_watching", "Viewers that watch now.")
+    _set(watching, NONE, viewers["watching"])
+    yield watching
+    for key, (name, help_) in _LIMITS.items():
+        limit = _gauge(name, help_)
+        _set(limit, NONE, viewers["limits"][key])
+        yield limit
+    refused = _counter(
+        "groupsock_viewers_refused",
+        "Requests and connections that got no stream, by HTTP status or a word for why.",
+    )
+    for reason, count in {**dict.fromkeys(REFUSALS, 0), **viewers["refused"]}.items():
+        _count(refused, Labels({"reason": _clean(reason)}), count)
+    yield refused
+    for key, (name, help_) in _TOTALS.items():
+        total = _counter(f"groupsock_viewers_{name}", help_)
+        _count(total, NONE, viewers["totals"][key])
+        yield total
+    isOpen = _gauge("groupsock_viewers_channels_open", "Channels that are open.")
+    _set(isOpen, NONE, len(viewers["channels"]))
+    yield isOpen
+    yield from _channels(viewers["channels"])
+
+
+def _channels(channels: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    prefix = "groupsock_channel"
+    counts = _Counts(f"{prefix}_input", "into the channel")
+    given = {
+        key: _counter(f"{prefix}_{_TOTALS[key][0]}", f"{_TOTALS[key][1][:-1]}, of this channel.")
+        for key in ("bytes", "skips", "skippedDatagrams", "skippedBytes")
+    }
+    left = _counter(f"{prefix}_left", "Viewers that have gone.")
+    stalled = _counter(f"{prefix}_stalled", "How many of those were closed: they took nothing.")
+    watching = _gauge(f"{prefix}_watching", "Viewers that watch it now.")
+    behind = _gauge(f"{prefix}_behind", "How many of those take less than comes.")
+    backlog = _gauge(f"{prefix}_backlog_bytes", "Bytes kept for those that are behind.")
+    for channel, name in _named(channels):
+        labels = Labels({"channel": name})
+        counts.add(labels, channel)
+        for key, family in given.items():
+            _count(family, labels, channel["given"][key])
+        _count(left, labels, channel["viewersBefore"])
+        _count(stalled, labels, channel["stalled"])
+        _set(watching, labels, len(channel["viewers"]))
+        _set(behind, labels, sum(each["isBehind"] for each in channel["viewers"]))
+        _set(backlog, labels, channel["backlog"])
+    yield from (*counts.families, *given.values(), left, stalled, watching, behind, backlog)
+
+
+# --- Small things --------------------------------------------------------------------------------
+
+
+def _counter(name: str, help_: str) -> Metric:
+    return CounterMetricFamily(name, help_, labels=())
+
+
+def _gauge(name: str, help_: str) -> Metric:
+    return GaugeMetricFamily(name, help_, labels=())
+
+
+def _count(family: Metric, labels: Labels, value: float) -> None:
+    family.samples.append(Sample(f"{family.name}_total", labels, value))
+
+
+def _set(family: Metric, labels: Labels, value: float) -> None:
+    family.samples.append(Sample(family.name, labels, value))
+
+
+def _named(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """
+    Each with a name that no other one has.
+
+    Two stages, or outputs of one's own, may be called the same; but Prometheus refuses the
+    whole answer if two series are.
+    """
+    taken: set[str] = set()
+    for part in parts:
+        name = own = _clean(part["name"])
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{own} ({number})"
+        taken.add(name)
+        yield part, name
+
+
+def _clean(text: str) -> str:
+    """The same as UTF-8 can have it: JSON has escapes for halves of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
