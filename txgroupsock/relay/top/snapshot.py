@@ -117,7 +117,14 @@ class Snapshot:
         """
         try:
             return cls.of(json.loads(data))
-        except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise ValueError("that is not what a relay answers") from error
 
     @classmethod

@@ -20,7 +20,7 @@ def visible(text: str) -> str:
     r"""
     The same with each character that cannot be seen written as an escape: C{"\x1b"}.
 
-    An accent without a letter before it is one of those.
+    An accent without a letter before it is one of those.  Every kind of space becomes a space.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -30,7 +30,7 @@ def visible(text: str) -> str:
         if category in _HIDDEN or (category in _COMBINING and not shown):
             shown.append(character.encode("unicode_escape").decode("ascii"))
         else:
-            shown.append(character)
+            shown.append(" " if category == "Zs" else character)
     return "".join(shown)
 
 
