@@ -192,6 +192,23 @@ def test_relayStartsOnAChosenReactorAtItsFirstRun(
     assert "Usage:" in shown
 
 
+def test_topIsAProgram(programs: Path, tmp_path: Path) -> None:
+    """groupsock-top is installed and runs with nothing but the declared dependencies."""
+    assert run(programs / "groupsock-top", "--version", cwd=tmp_path).startswith("txgroupsock ")
+
+
+def test_metricsAreAnExtra(programs: Path, tmp_path: Path) -> None:
+    """Without the extra, who imports the metrics is told how to get it."""
+    program = """
+try:
+    import txgroupsock.relay.web.metrics
+except ImportError as error:
+    print(error)
+"""
+    said = run(programs / "python", "-c", program, cwd=tmp_path)
+    assert said == "metrics need prometheus_client: pip install 'txgroupsock[metrics]'\n"
+
+
 def test_installedPackageIsTheOneInTheWheel(programs: Path, tmp_path: Path) -> None:
     """The package can be imported with nothing but its declared dependencies."""
     where = run(

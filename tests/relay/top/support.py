@@ -85,7 +85,7 @@ class StatusServer:
 
     def listen(self) -> None:
         """Answer, at the same port as before."""
-        self._site = Site(self.resource)  # type: ignore[no-untyped-call] # as above
+        self._site = Site(self.resource)
         self._listening = self.reactor.listenTCP(self.port, self._site, interface="127.0.0.1")
         self.port = self._listening.getHost().port
 
@@ -126,9 +126,16 @@ async def once(
     reactor: Any, home: Path, *arguments: str, **environment: str
 ) -> tuple[str, str, int]:
     """Run C{groupsock-top --once}; what it printed, what it complained of, and its status."""
+    return await ran(reactor, home, PROGRAM, "--once", *arguments, **environment)
+
+
+async def ran(
+    reactor: Any, home: Path, program: str, *arguments: str, **environment: str
+) -> tuple[str, str, int]:
+    """Run a program in Python without a terminal."""
     out, err, code = await getProcessOutputAndValue(
         sys.executable,
-        ["-c", PROGRAM, "--once", *arguments],
+        ["-c", program, *arguments],
         env=environmentOf(home, **environment),
         reactor=reactor,
     )
@@ -172,7 +179,7 @@ class Terminal(ProcessProtocol):
         self._stream.feed(data)
 
     def processEnded(self, reason: Any) -> None:
-        self.ended.callback(reason)
+        self.ended.callback(None)
 
     @property
     def text(self) -> str:

@@ -182,8 +182,10 @@ def test_withoutAnyAnswerTheProblemIsThere() -> None:
 
 
 KEYS = st.sampled_from(
-    ["up", "down", "pageUp", "pageDown", "home", "end", "enter", "escape", "backspace"]
-    + list("/sqrdnfjkgGx ")
+    [
+        *("up", "down", "pageUp", "pageDown", "home", "end", "enter", "escape", "backspace"),
+        *"/sqrdnfjkgGx ",
+    ]
 )
 
 
@@ -208,6 +210,8 @@ def test_narrowScreensHaveWhatMatters() -> None:
     """With 40 columns there are name, rate and drops; with 100, everything."""
     head = next(line for line in shown(MANY, cells=40) if "ROUTE" in line)
     assert head.split() == ["ROUTE", "IN", "DROP/S"]
+    head = next(line for line in shown(MANY, cells=80) if "ROUTE" in line)
+    assert head.split() == ["ROUTE", "IN", "PKT/S", "OUT", "DROP/S", "STATE"]
     head = next(line for line in shown(MANY, cells=100) if "ROUTE" in line)
     assert head.split() == ["ROUTE", "IN", "PKT/S", "OUT", "DROP/S", "DROPPED", "STATE"]
 

@@ -1,17 +1,20 @@
-"""C{groupsock-top --once} and a real server: what it prints, its exit status, and every way to fail."""
+"""C{groupsock-top --once} and a server: what it prints, its exit status, and what failures say."""
 
 from __future__ import annotations
 
 import base64
 import re
+import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.utils import getProcessOutputAndValue
 
-from tests.relay.top.support import once, serving
+from tests.relay.top.support import PROGRAM, environmentOf, once, ran, serving
 from tests.relay.web.statuses import document, fullDocument, route
 from txgroupsock.relay.top.fetch import Server
 
@@ -53,7 +56,7 @@ async def test_whoIsNotThereIsOneLine(reactor: Any, tmp_path: Path) -> None:
     """A relay that does not answer is one line, which says what to do, and exit status 1."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        url = "http://127.0.0.1:%d" % sock.getsockname()[1]
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         out, err, code = await once(reactor, tmp_path, url)
     assert (out, code) == ("", 1)
     assert err == (
@@ -70,7 +73,7 @@ async def test_whoIsNotThereIsOneLine(reactor: Any, tmp_path: Path) -> None:
         ({"code": 404}, "has no /api/status: give the address of the relay's [admin]"),
         ({"code": 500}, "answers 500 Internal Server Error"),
         ({"code": 302, "headers": {b"Location": b"http://x/\x1b"}}, "is elsewhere: try http://x/"),
-        ({"headers": {b"Content-Length": b"junk"}}, "groupsock-top: http://127.0.0.1:"),
+        ({"document": b'{"version": "0.1'}, "is not the status of a relay"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -128,6 +131,42 @@ async def test_aPasswordIsGiven(reactor: Any, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_withoutATerminalItSaysWhatToDo(reactor: Any, tmp_path: Path) -> None:
+    """In a pipe, or without curses, the one line says that there is --once."""
+    assert await ran(reactor, tmp_path, PROGRAM) == (
+        "",
+        "groupsock-top: this is no terminal: use --once\n",
+        2,
+    )
+    withoutCurses = f"import sys; sys.modules['curses'] = None; {PROGRAM}"
+    assert await ran(reactor, tmp_path, withoutCurses) == (
+        "",
+        "groupsock-top: this Python has no curses, as on Windows: use --once\n",
+        2,
+    )
+    async with serving(reactor, document()) as server:
+        _, err, code = await ran(reactor, tmp_path, withoutCurses, "--once", server.url)
+    assert (err, code) == ("", 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoReadsOnlyTheBeginningSeesNoError(reactor: Any, tmp_path: Path) -> None:
+    """A pipe that is closed early, as by head, is no reason to complain."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash, which has pipefail, is not installed")
+    routes = [route(f"route {number}") for number in range(3000)]
+    async with serving(reactor, document(*routes)) as server:
+        script = 'set -o pipefail; "$@" | head -n 1; echo "status $?"'
+        command = ["-c", script, "sh", sys.executable, "-c", PROGRAM, "--once", server.url]
+        out, err, _ = await getProcessOutputAndValue(
+            bash, command, env=environmentOf(tmp_path), reactor=reactor
+        )
+    assert err == b""
+    assert out.splitlines()[1:] == [b"status 0"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_noProxyIsAsked(reactor: Any, tmp_path: Path) -> None:
     """It asks the relay itself, whatever proxy the environment has."""
     async with serving(reactor, document()) as server:
@@ -137,12 +176,14 @@ async def test_noProxyIsAsked(reactor: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://h", "http://", "http://h:port", "http://h:99999", "file:///etc/passwd", "http://[::1"]
-    + ["h\u00f6st", "a b", "http://h/\r\nX: y", "http://h:0"],
+    [
+        *("ftp://h", "http://", "http://h:port", "http://h:99999", "file:///etc/passwd"),
+        *("http://[::1", "h\u00f6st", "a b", "http://h/\r\nX: y", "http://h:0"),
+    ],
 )
 def test_whatIsNoURLIsRefused(url: str) -> None:
     """Another scheme, no host, no port that there is, or characters that no URL has."""
-    with pytest.raises(ValueError, match="is no URL such as http://127.0.0.1:8088$"):
+    with pytest.raises(ValueError, match=r"is no URL such as http://127\.0\.0\.1:8088$"):
         Server.of(url, {"HOME": "/nonexistent"})
 
 

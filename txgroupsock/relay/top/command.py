@@ -71,7 +71,7 @@ def _watch(server: Server) -> int:
     try:
         from txgroupsock.relay.top.terminal import NoTerminal, run
     except ImportError:
-        return _say("there is no curses here (nor in Python for Windows): use --once", 2)
+        return _say("this Python has no curses, as on Windows: use --once", 2)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _say("this is no terminal: use --once", 2)
     try:

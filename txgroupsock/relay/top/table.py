@@ -10,7 +10,8 @@ from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.top.snapshot import Part, Route
 from txgroupsock.relay.top.text import left, right
 
-NARROWEST_NAME = 12
+NARROWEST_NAME = 12  # cells, beside the columns without which it would be no table
+_COMFORTABLE_NAME = 20  # beside any others
 _WIDEST_NAME = 64  # so that numbers stay near their names
 
 
@@ -51,7 +52,8 @@ _STATE = Column(
     lambda part: f"{len(part.warnings)} warn" if part.warnings else "",
 )
 COLUMNS = (_IN, _PACKETS, _OUT, _DROPS, _DROPPED, _STATE)
-_IMPORTANCE = (_IN, _DROPS, _STATE, _OUT, _PACKETS, _DROPPED)
+_NEEDED = (_IN, _DROPS)
+_IMPORTANCE = (*_NEEDED, _STATE, _OUT, _PACKETS, _DROPPED)
 
 
 @frozen
@@ -69,15 +71,16 @@ class Table:
     @classmethod
     def within(cls, cells: int) -> Table:
         """The table for a terminal so wide: what matters least is left out first."""
-        room = cells - NARROWEST_NAME
+        name = cells
         chosen = []
         for column in _IMPORTANCE:
-            if column.width + 1 > room:
+            least = NARROWEST_NAME if column in _NEEDED else _COMFORTABLE_NAME
+            if name - column.width - 1 < least:
                 break
             chosen.append(column)
-            room -= column.width + 1
-        name = min(NARROWEST_NAME + room, _WIDEST_NAME)
-        return cls(max(name, 0), tuple(each for each in COLUMNS if each in chosen))
+            name -= column.width + 1
+        shown = tuple(column for column in COLUMNS if column in chosen)
+        return cls(max(min(name, _WIDEST_NAME), 0), shown)
 
     def head(self) -> str:
         """The line of titles."""
