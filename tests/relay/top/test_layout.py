@@ -59,6 +59,14 @@ def test_theFirstLinesSayHowItIs() -> None:
     assert shown(document(isReady=False))[0].startswith("NOT READY")
 
 
+def test_sumsStayWhole() -> None:
+    """Where they do not fit in one line, a second one begins with a whole one of them."""
+    lines = shown(fullDocument(), cells=80)
+    assert lines[1].endswith("3 drops/s  2 warnings")
+    assert lines[2] == "1 of 500 viewers, 1 channels, 1 refused"
+    assert "ROUTE" in shown(fullDocument(), cells=80, height=11)[2]
+
+
 def test_aRefusedChangeIsSaid() -> None:
     """The last change that was refused is there until another one is taken over."""
     change = {"time": 1.0, "isDone": False, "text": "relay.toml:7: no"}

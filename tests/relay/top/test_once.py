@@ -115,7 +115,8 @@ async def test_aPasswordIsGiven(reactor: Any, tmp_path: Path) -> None:
         given = {"GROUPSOCK_USER": "jo", "GROUPSOCK_PASSWORD": "pässword"}
         _, err, code = await once(reactor, tmp_path, server.url, **given)
         assert (err, code) == ("", 0)
-        netrc.write_text("machine 127.0.0.1 login jo password pässword\n", "utf-8")
+        server.resource.wanted = b"Basic " + base64.b64encode(b"jo:password")
+        netrc.write_text("machine 127.0.0.1 login jo password password\n")
         netrc.chmod(0o600)
         _, err, code = await once(reactor, tmp_path, server.url)
         assert (err, code) == ("", 0)

@@ -91,7 +91,7 @@ def screen(seen: Seen, view: View, cells: int, height: int) -> list[Line]:
     body: list[Line] = []
     if seen.snapshot is not None:
         rows = 2 if height >= _TALL else 1
-        head += [Line(text) for text in wrapped(_sums(seen.snapshot), max(cells, 2))][:rows]
+        head += [Line(text) for text in _flowed(_sums(seen.snapshot), cells)][:rows]
         if seen.snapshot.refusal:
             refused = f"the last change was refused: {seen.snapshot.refusal}"
             head.append(Line(refused, Style.WARN))
@@ -116,7 +116,7 @@ def _title(seen: Seen) -> Line:
     return Line(f"{word}  up {up}  {seen.url}  txgroupsock {snapshot.version}", style)
 
 
-def _sums(snapshot: Snapshot) -> str:
+def _sums(snapshot: Snapshot) -> list[str]:
     routes = snapshot.routes
     notEnabled = sum(not route.isEnabled for route in routes)
     said = [
@@ -133,7 +133,18 @@ def _sums(snapshot: Snapshot) -> str:
             f"{viewers.watching:,} of {viewers.limit:,} viewers, {viewers.channels:,} channels, "
             f"{viewers.refused:,} refused"
         )
-    return "  ".join(said)
+    return said
+
+
+def _flowed(words: list[str], cells: int) -> list[str]:
+    """Lines of words, each of which stays whole."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + 2 + len(word) <= cells:
+            lines[-1] += f"  {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def _list(snapshot: Snapshot, view: View, table: Table, cells: int, height: int) -> list[Line]:
@@ -233,7 +244,7 @@ def plain(url: str, snapshot: Snapshot) -> list[str]:
     names = [len("ROUTE"), *(width(route.name) for route in snapshot.routes)]
     table = Table(2 + max(names))
     routes = snapshot.routes
-    said = [_title(Seen(url, snapshot)).text, _sums(snapshot)]
+    said = [_title(Seen(url, snapshot)).text, "  ".join(_sums(snapshot))]
     if snapshot.refusal:
         said.append(f"the last change was refused: {snapshot.refusal}")
     said += ["", table.head(), *(table.route(route) for route in routes)]
