@@ -12,11 +12,17 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+import trustme
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.web.server import Site
 
-from tests.relay.top.support import PROGRAM, environmentOf, once, ran, serving
+from tests.relay.top.support import PROGRAM, StatusResource, environmentOf, once, ran, serving
 from tests.relay.web.statuses import document, fullDocument, route
-from txgroupsock.relay.top.fetch import Server
+from txgroupsock.relay.top import fetch
+from txgroupsock.relay.top.fetch import NoStatus, Server
 
 
 @pytest_twisted.ensureDeferred
@@ -165,6 +171,63 @@ async def test_whoReadsOnlyTheBeginningSeesNoError(reactor: Any, tmp_path: Path)
         )
     assert err == b""
     assert out.splitlines()[1:] == [b"status 0"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatSpeaksNoHTTPIsOneLine(reactor: Any, tmp_path: Path) -> None:
+    """The port of some other program is one line, too."""
+    greeting = Factory.forProtocol(Greeting)
+    port = reactor.listenTCP(0, greeting, interface="127.0.0.1")
+    _, err, code = await once(reactor, tmp_path, f"127.0.0.1:{port.getHost().port}")
+    await port.stopListening()
+    assert code == 1
+    assert err.count("\n") == 1
+    assert r"does not answer (SSH-2.0-x\x1b" in err
+
+
+@pytest_twisted.ensureDeferred
+async def test_certificatesAreChecked(reactor: Any, tmp_path: Path) -> None:
+    """A server that cannot show who it is gets no token; whom to trust can be said."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    certificate.private_key_pem.write_to_path(str(private))
+    certificate.cert_chain_pems[0].write_to_path(str(public))
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    context = DefaultOpenSSLContextFactory(str(private), str(public))
+    resource = StatusResource(document())
+    port = reactor.listenSSL(0, Site(resource), context, interface="127.0.0.1")
+    url = f"https://127.0.0.1:{port.getHost().port}"
+    _, err, code = await once(reactor, tmp_path, url, GROUPSOCK_TOKEN="secret")
+    assert (code, "cannot show who it is (" in err) == (1, True)
+    assert not resource.asked
+    trusted = str(tmp_path / "authority.pem")
+    _, err, code = await once(reactor, tmp_path, url, SSL_CERT_FILE=trusted)
+    await port.stopListening()
+    assert (err, code) == ("", 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_anAnswerHasAnEnd(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is larger than any status, or takes too long, is not waited for."""
+    async with serving(reactor, document()) as server:
+        asked = Server.of(server.url, {"HOME": "/nonexistent"})
+        monkeypatch.setattr(fetch, "_LARGEST", 10)
+        with pytest.raises(NoStatus, match="its answer has no end"):
+            await deferToThread(asked.ask)
+        monkeypatch.setattr(fetch, "_LARGEST", 1000000)
+        monkeypatch.setattr(fetch, "_LONGEST", -1.0)
+        with pytest.raises(NoStatus, match="does not answer in time"):
+            await deferToThread(asked.ask)
+
+
+class Greeting(Protocol):
+    """Speaks first, and something else."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"SSH-2.0-x\x1b\r\n")
+        self.transport.loseConnection()
 
 
 @pytest_twisted.ensureDeferred
