@@ -11,8 +11,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.relay.web.statuses import fullDocument
 from tests.relay.web.programs import promtool
+from tests.relay.web.statuses import fullDocument
 from txgroupsock.relay.web.metrics import metricsText
 
 FOLDER = Path(__file__).parents[3] / "docs" / "grafana"

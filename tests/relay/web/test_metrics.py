@@ -22,8 +22,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parseOpenMetrics
 from prometheus_client.parser import text_string_to_metric_families as parseText
 
-from tests.relay.web.statuses import DOCUMENTS, NAMES, document, end, fullDocument, route, viewers
 from tests.relay.web.programs import promtool
+from tests.relay.web.statuses import DOCUMENTS, NAMES, document, end, fullDocument, route, viewers
 from txgroupsock.relay.web import metrics
 from txgroupsock.relay.web.families import REFUSALS
 from txgroupsock.relay.web.metrics import (

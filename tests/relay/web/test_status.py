@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,38 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
         already = client.data.count(b"event: status\n")
         client.transport.resumeProducing()  # type: ignore[union-attr]
         await client.until(reactor, lambda: client.data.count(b"event: status\n") > already + 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_metricsAreTheStatus(reactor: Any, tmp_path: Path) -> None:
+    """Prometheus gets what the status has, in the format that it asks for."""
+    port = freePort()
+    text = routeText(port, more="name = 'news'")
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        for _ in range(3):
+            send(bytes(100), HOST, port)
+        [route] = (await relay.ask("/api/status")).json["routes"]
+        assert route["input"]["datagrams"] == 3
+        reply = await relay.ask("/metrics")
+        assert (reply.status, reply.headers["content-type"][:10]) == (200, "text/plain")
+        lines = reply.body.decode().splitlines()
+        assert 'groupsock_route_input_bytes_total{route="news"} 300' in lines
+        assert any(each.startswith("process_cpu_seconds_total ") for each in lines)
+        reply = await relay.ask("/metrics", Accept="application/openmetrics-text")
+        assert reply.headers["content-type"].startswith("application/openmetrics-text")
+        assert reply.body.endswith(b"# EOF\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_withoutItsLibraryThereAreNoMetrics(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where prometheus_client is not installed /metrics says what to install."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "txgroupsock.relay.web.metrics", raising=False)
+    monkeypatch.delattr("txgroupsock.relay.web.metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "txgroupsock.relay.web.families", raising=False)
+    async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
+        reply = await relay.ask("/metrics")
+        assert reply.status == 501
+        assert "pip install 'txgroupsock[metrics]'" in reply.json["error"]

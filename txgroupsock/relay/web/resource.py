@@ -6,9 +6,11 @@ import hmac
 from collections import Counter
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -48,8 +50,12 @@ class AdminResource(Resource):
 
     _log = Logger()
 
-    def __init__(self, model: AdminModel, monitor: Monitor, routes: RoutesAPI) -> None:
+    def __init__(
+        self, reactor: Any, model: AdminModel, monitor: Monitor, routes: RoutesAPI
+    ) -> None:
+        """@param reactor: provides C{IReactorThreads}."""
         Resource.__init__(self)
+        self._reactor = reactor
         self.model = model
         self.refused: Counter[str] = Counter()
         self.events = EventStreams(monitor)
@@ -99,6 +105,8 @@ class AdminResource(Resource):
     async def _read(self, path: str, name: str, request: AdminRequest) -> Answer | None:
         if path == "/api/status":
             return Answer(await self._monitor.statusJSON())
+        if path == "/metrics":
+            return await self._metrics(request)
         if path == "/api/history":
             return Answer(await self._monitor.historyJSON())
         if path == "/api/events":
@@ -114,6 +122,20 @@ class AdminResource(Resource):
         if found is None:
             raise Refusal(404, "there is no such page; / is the status page")
         return found
+
+    async def _metrics(self, request: AdminRequest) -> Answer:
+        try:
+            from txgroupsock.relay.web import metrics
+        except ImportError as error:
+            raise Refusal(501, str(error)) from None
+        kind = metrics.contentType(request.getHeader("accept"))
+        isOpen = kind == metrics.OPENMETRICS_TYPE
+        made = metrics.openMetricsText if isOpen else metrics.metricsText
+        # In a thread, as a thousand routes take 70 ms.
+        pool = self._reactor.getThreadPool()
+        status = await self._monitor.status()
+        body = await deferToThreadPool(self._reactor, pool, made, status)
+        return Answer(body, kind.encode())
 
     async def _change(self, method: str, path: str, name: str, request: AdminRequest) -> Answer:
         who = _peerOf(request)

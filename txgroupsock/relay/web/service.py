@@ -34,7 +34,8 @@ class AdminService(Service):
         self._control = control
         self._monitor = Monitor(reactor, control)
         model = control.configuration.admin
-        self._resource = AdminResource(model, self._monitor, RoutesAPI(control, reloading))
+        routes = RoutesAPI(control, reloading)
+        self._resource = AdminResource(reactor, model, self._monitor, routes)
         self._site = BoundedSite(
             reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
         )
