@@ -15,7 +15,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import deferLater
 
 from tests.conftest import openDescriptors
-from tests.relay.support import Listener, freePort, loggedLines, needMulticast
+from tests.relay.support import Listener, freePort, loggedLines, needMulticast, send
 from tests.relay.viewers.support import (
     HOST,
     ON_LOOPBACK,
@@ -37,6 +37,7 @@ from txgroupsock.interfaces import IKeepAlive
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.url import StreamURL
 from txgroupsock.relay.viewers import (
     AllowList,
     Channel,
@@ -50,7 +51,7 @@ from txgroupsock.relay.viewers import (
 
 __all__ = ["stream"]
 
-ALWAYS = StreamModel(InputModel.parse("udp://239.77.0.1:5077?interface=lo"))
+NEWS = StreamModel(InputModel.parse("udp://239.77.0.1:5077?interface=lo"))
 
 
 # On demand
@@ -186,19 +187,61 @@ def residentPages() -> int:
 
 
 @pytest_twisted.ensureDeferred
-async def test_namedStreamIsAlwaysOpen(reactor: Any, stream: Stream) -> None:
-    """A stream with a name is joined from the start, and needs no rule."""
-    named = {"news": ALWAYS}
-    async with serving(reactor, named=named, allowed=AllowList()) as service:
+async def test_namedStreamIsJoinedWhileWatched(reactor: Any, stream: Stream) -> None:
+    """A name is another way to ask for a stream: one channel with its group, and no rule needed."""
+    named = {"news": NEWS, "again": NEWS}
+    async with serving(reactor, named=named, lingerTime=0.2) as service:
+        assert not joined()
+        paths = (b"/news", PATH, b"/again")
+        clients = [await watch(reactor, service, path) for path in paths]
         assert joined() == 1
-        client = await watch(reactor, service, b"/news")
         stream.send(3)
-        assert await client.bodyOf(reactor, len(stream.sent)) == stream.sent
-        await client.close(reactor)
-        await soon(reactor, lambda: not service.status().viewers, "it has gone")
+        for client in clients:
+            assert await client.bodyOf(reactor, len(stream.sent)) == stream.sent
+        assert [each.name for each in service.status().channels] == [PATH.decode()]
+        assert service.status().totals.channels == 1
+        for client in clients:
+            await client.close(reactor)
+        await soon(reactor, lambda: not service.status().viewers, "all have gone")
         assert joined() == 1
-        assert [each.name for each in service.status().channels] == ["/news"]
-    assert not joined()
+        await soon(reactor, lambda: not joined(), "it is left")
+        assert service.status().channels == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_namedStreamsThatNobodyElseMayAskFor(reactor: Any) -> None:
+    """A stream with a name may be unicast, or come from one of several sources."""
+    port = freePort()
+    several = [f"udp://127.0.0.{number}@239.77.0.1:5077?interface=lo" for number in (1, 2, 3)]
+    models = {
+        "unicast": InputModel.parse(f"udp://{HOST}:{port}"),
+        "several": InputModel.of([StreamURL.parse(each) for each in several]),
+        "reversed": InputModel.of([StreamURL.parse(each) for each in reversed(several)]),
+    }
+    named = {name: StreamModel(each) for name, each in models.items()}
+    async with serving(reactor, named=named, allowed=AllowList()) as service:
+        clients = {name: await watch(reactor, service, f"/{name}".encode()) for name in named}
+        assert len(service.status().channels) == 2
+        send(b"to one" * 9, HOST, port)
+        for source in ("127.0.0.1", "127.0.0.3", "127.0.0.4"):
+            send(source.encode(), "239.77.0.1", 5077, source)
+        assert await clients["unicast"].bodyOf(reactor, 54) == b"to one" * 9
+        for name in ("several", "reversed"):
+            assert await clients[name].bodyOf(reactor, 18) == b"127.0.0.1127.0.0.3"
+        answer = await (await request(reactor, service, PATH)).answer(reactor)
+        assert answer.startswith(b"HTTP/1.1 403 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_namedStreamThatCannotBeOpened(reactor: Any) -> None:
+    """Who asks for it is told to come again, and the log says once what is wrong."""
+    named = {"x": StreamModel(InputModel.parse("udp://192.0.2.1:5000"))}
+    with loggedLines() as lines:
+        async with serving(reactor, named=named) as service:
+            for _ in range(3):
+                answer = await (await request(reactor, service, b"/x")).answer(reactor)
+                assert answer.startswith(b"HTTP/1.1 503 ")
+    assert len([each for each in lines if "192.0.2.1" in each]) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -208,7 +251,7 @@ async def test_inputIsSharedWithRoutes(reactor: Any, stream: Stream) -> None:
     port = freePort()
     with Listener(reactor, HOST, port) as listener:
         outputs = Route.fromURLs(reactor, ["udp://:9"], [f"udp://{HOST}:{port}"]).outputs
-        route = Route(inputs.share(ALWAYS.input), outputs)
+        route = Route(inputs.share(NEWS.input), outputs)
         route.openRoute()
         model = ViewersModel((ON_LOOPBACK,), AllowList.parse(["239.77.0.1?interface=lo"]))
         service = ViewerService(reactor, model, inputs)
@@ -229,7 +272,7 @@ async def test_channelOfARouteHasAName(reactor: Any, stream: Stream) -> None:
     """A channel that is one of a route's outputs is offered, and goes on without the service."""
     channel = Channel(reactor, "mine")
     inputs = SharedInputs(GroupsockReactor(reactor))
-    route = Route(inputs.share(ALWAYS.input), [channel])
+    route = Route(inputs.share(NEWS.input), [channel])
     route.openRoute()
     assert "viewers of mine" in route.status().describe()
     async with serving(reactor, named={"mine": channel}) as service:
@@ -250,11 +293,11 @@ async def test_channelOfARouteHasAName(reactor: Any, stream: Stream) -> None:
 async def test_streamByTCP(reactor: Any, stream: Stream) -> None:
     """Who connects gets a stream at once: as it is, by name, or in frames; with keep-alive."""
     tcp = (
-        TCPModel(ON_LOOPBACK, ALWAYS),
+        TCPModel(ON_LOOPBACK, NEWS),
         TCPModel(ON_LOOPBACK, "news"),
-        TCPModel(ON_LOOPBACK, evolve(ALWAYS, form=Form.FRAMED)),
+        TCPModel(ON_LOOPBACK, evolve(NEWS, form=Form.FRAMED)),
     )
-    async with serving(reactor, endpoints=(), tcp=tcp, named={"news": ALWAYS}) as service:
+    async with serving(reactor, endpoints=(), tcp=tcp, named={"news": NEWS}) as service:
         clients = [await connect(reactor, service, index) for index in range(3)]
         for client in clients[:2]:
             client.transport.write(b"whatever")  # type: ignore[union-attr]
@@ -281,7 +324,7 @@ def isViewerOf(reader: Any, port: int) -> bool:
 @pytest_twisted.ensureDeferred
 async def test_viewersByTCPAreLimitedToo(reactor: Any) -> None:
     """A connection over the limit is closed, and counted under what there are too many of."""
-    tcp = (TCPModel(ON_LOOPBACK, ALWAYS),)
+    tcp = (TCPModel(ON_LOOPBACK, NEWS),)
     async with serving(reactor, endpoints=(), tcp=tcp, viewers=1) as service:
         await connect(reactor, service)
         await soon(reactor, lambda: service.status().viewers == 1, "one watches")
@@ -306,7 +349,7 @@ async def test_defaultsAreSafe(reactor: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_itCanBeStoppedAndStarted(reactor: Any, stream: Stream) -> None:
     """Stopping ends viewers and idle connections, leaves groups; then it can be started again."""
-    async with serving(reactor, named={"news": ALWAYS}) as service:
+    async with serving(reactor, named={"news": NEWS}) as service:
         client, idle = await watch(reactor, service), await connect(reactor, service)
         await service.stopService()
         await client.answer(reactor)
@@ -326,7 +369,6 @@ async def test_itCanBeStoppedAndStarted(reactor: Any, stream: Stream) -> None:
         ({"endpoints": ("tcp:x",)}, "x"),
         ({"endpoints": (ON_LOOPBACK, "tcp:0:interface=192.0.2.1")}, "192.0.2.1"),
         ({"tcp": (TCPModel(ON_LOOPBACK, "sports"),)}, "no stream 'sports'"),
-        ({"named": {"x": StreamModel(InputModel.parse("udp://192.0.2.1:5000"))}}, "192.0.2.1"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -334,7 +376,7 @@ async def test_whatCannotBeOpenedIsSaid(
     reactor: Any, changed: dict[str, Any], problem: str
 ) -> None:
     """It does not start, says why in one line, and leaves nothing open."""
-    settings = {"endpoints": (ON_LOOPBACK,), "named": {"news": ALWAYS}, **changed}
+    settings = {"endpoints": (ON_LOOPBACK,), "named": {"news": NEWS}, **changed}
     service = ViewerService(reactor, ViewersModel(**settings))
     with pytest.raises(StartError, match=problem):
         service.privilegedStartService()
@@ -346,7 +388,7 @@ async def test_whatCannotBeOpenedIsSaid(
 def test_namesHaveOnePart(name: str) -> None:
     """A name that no path could give is refused."""
     with pytest.raises(ValueError, match="cannot be a name"):
-        ViewersModel(named={name: ALWAYS})
+        ViewersModel(named={name: NEWS})
 
 
 @pytest.mark.parametrize("limit", ["viewers", "channels", "stallTime", "sendBuffer"])

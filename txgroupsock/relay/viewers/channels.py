@@ -1,4 +1,4 @@
-"""The channels of a service: those with a name, and those opened while somebody watches."""
+"""The channels of a service, each open while somebody watches."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class NoRoom(Exception):
 
 @define(eq=False)
 class _Open:
-    """A channel that is open, and the route that feeds it if that is ours."""
+    """A channel that is open, and the route that feeds it."""
 
     channel: Channel
-    route: Route | None
+    route: Route
     leaving: IDelayedCall | None = None
 
 
@@ -48,7 +48,8 @@ class Channels:
     Opens a channel for its first viewer, and closes it a while after its last has gone.
 
     Zapping through channels and back so costs one join each, and they all share one input with
-    whatever else in the process uses it.
+    whatever else in the process uses it.  In which way somebody asks for a stream makes no
+    difference: by its group, by a name or by connecting to its TCP port.
     """
 
     _log = Logger()
@@ -63,40 +64,18 @@ class Channels:
         self._reactor = reactor
         self._inputs = inputs
         self._limits = limits
-        self._models = {name: each for name, each in named.items() if not isinstance(each, Channel)}
-        self._named: dict[str, _Open] = {
-            name: _Open(each, None) for name, each in named.items() if isinstance(each, Channel)
-        }
-        self._onDemand: dict[StreamModel, _Open] = {}
+        self._named = dict(named)
+        self._opened: dict[StreamModel, _Open] = {}
         self._closing: set[Deferred[Any]] = set()
         self._totals = Totals()
         self._lastFailure: str | None = None
 
-    # Opening and closing
-
-    def openNamed(self) -> None:
-        """
-        Open the channels that are always open.
-
-        @raise OSError: one could not be opened; then none of them stays open.
-        """
-        try:
-            for name, model in self._models.items():
-                self._named[name] = self._open(model, f"/{name}")
-        except OSError:
-            self.close()
-            raise
-
     def close(self) -> Deferred[Any]:
         """Close everything; fires when all is given back."""
-        for wanted in tuple(self._onDemand):
-            self._closeOnDemand(wanted)
-        for name in self._models:
-            found = self._named.pop(name, None)
-            if found is not None:
-                self._close(found)
+        for wanted in tuple(self._opened):
+            self._leave(wanted)
         # A channel of somebody else's route goes on, without viewers.
-        others = [each.channel.closeViewers() for each in self._named.values()]
+        others = [each.closeViewers() for each in self._others()]
         return gatherResults([*self._closing, *others])
 
     # Watching
@@ -111,14 +90,12 @@ class Channels:
         """
         if self.viewers >= self._limits.viewers:
             raise NoRoom("viewers")
-        found = self._named[wanted] if isinstance(wanted, str) else self._demanded(wanted)
-        if found.channel.viewers >= self._limits.viewersPerChannel:
+        stream = self._named[wanted] if isinstance(wanted, str) else wanted
+        channel = stream if isinstance(stream, Channel) else self._demanded(stream)
+        if channel.viewers >= self._limits.viewersPerChannel:
             raise NoRoom("viewers")
-        viewer = viewerOf(self._reactor, transport, found.channel, self._limits.sendBuffer)
-        found.channel.add(viewer)
-        if found.leaving is not None:
-            found.leaving.cancel()
-            found.leaving = None
+        viewer = viewerOf(self._reactor, transport, channel, self._limits.sendBuffer)
+        channel.add(viewer)
         return viewer
 
     def has(self, name: str) -> bool:
@@ -128,31 +105,46 @@ class Channels:
     @property
     def viewers(self) -> int:
         """How many there are, of all channels."""
-        return sum(each.channel.viewers for each in self._all())
+        return sum(each.viewers for each in self._all())
 
-    def _all(self) -> tuple[_Open, ...]:
-        return (*self._named.values(), *self._onDemand.values())
+    def _all(self) -> list[Channel]:
+        return [*self._others(), *(each.channel for each in self._opened.values())]
+
+    def _others(self) -> list[Channel]:
+        """Those that are outputs of somebody else's routes, once each."""
+        channels = (each for each in self._named.values() if isinstance(each, Channel))
+        return list(dict.fromkeys(channels))
 
     # On demand
 
-    def _demanded(self, wanted: StreamModel) -> _Open:
-        found = self._onDemand.get(wanted)
-        if found is not None:
-            return found
-        if len(self._onDemand) >= self._limits.channels:
+    def _demanded(self, wanted: StreamModel) -> Channel:
+        found = self._opened.get(wanted.received)
+        if found is None:
+            found = self._opened[wanted.received] = self._open(wanted)
+        elif found.leaving is not None:
+            found.leaving.cancel()
+            found.leaving = None
+        return found.channel
+
+    def _open(self, wanted: StreamModel) -> _Open:
+        if len(self._opened) >= self._limits.channels:
             self._makeRoom()
+        channel = Channel(self._reactor, str(wanted), self._limits)
+        incoming = self._inputs.share(gathering(wanted, self._limits.blockTime).input)
+        route = Route(incoming, [channel], [stage() for stage in _STAGES[wanted.form]])
         try:
-            opened = self._open(wanted, str(wanted))
+            route.openRoute()
         except OSError as error:
             # Once for all who ask for it, again and again.
             if self._lastFailure != str(error):
                 self._lastFailure = str(error)
                 self._log.error("cannot open {wanted}: {error}", wanted=wanted, error=error)
             raise NoRoom("input") from None
-        self._onDemand[wanted] = opened
-        opened.channel.whenEmpty = lambda: self._emptied(wanted)
+        for line in incoming.describe():
+            self._log.info("{line}", line=line)
+        channel.whenEmpty = lambda: self._emptied(wanted.received)
         self._totals = self._totals.withOneMoreChannel()
-        return opened
+        return _Open(channel, route)
 
     def _makeRoom(self) -> None:
         """
@@ -162,40 +154,23 @@ class Channels:
         """
         leaving = [
             (each.leaving.getTime(), wanted)
-            for wanted, each in self._onDemand.items()
+            for wanted, each in self._opened.items()
             if each.leaving is not None
         ]
         if not leaving:
             raise NoRoom("channels")
-        self._closeOnDemand(min(leaving, key=lambda each: each[0])[1])
+        self._leave(min(leaving, key=lambda each: each[0])[1])
 
     def _emptied(self, wanted: StreamModel) -> None:
-        found = self._onDemand.get(wanted)
+        found = self._opened.get(wanted)
         if found is not None:
-            found.leaving = self._reactor.callLater(
-                self._limits.lingerTime, self._closeOnDemand, wanted
-            )
+            found.leaving = self._reactor.callLater(self._limits.lingerTime, self._leave, wanted)
 
-    def _closeOnDemand(self, wanted: StreamModel) -> None:
-        found = self._onDemand.pop(wanted)
+    def _leave(self, wanted: StreamModel) -> None:
+        found = self._opened.pop(wanted)
         if found.leaving is not None and found.leaving.active():
             found.leaving.cancel()
-        self._close(found)
-
-    def _open(self, model: StreamModel, name: str) -> _Open:
-        channel = Channel(self._reactor, name, self._limits)
-        wanted = gathering(model, self._limits.blockTime)
-        stages = [stage() for stage in _STAGES[model.form]]
-        route = Route(self._inputs.share(wanted.input), [channel], stages)
-        route.openRoute()
-        for line in route.input.describe():
-            self._log.info("{line}", line=line)
-        return _Open(channel, route)
-
-    def _close(self, found: _Open) -> None:
         found.channel.whenEmpty = None
-        if found.route is None:
-            return
         closing = found.route.closeRoute()
         self._totals = self._totals.plus(found.channel.status())
         self._closing.add(closing)
@@ -209,7 +184,7 @@ class Channels:
 
     def status(self) -> tuple[ChannelStatus, ...]:
         """Of each channel that is open."""
-        return tuple(each.channel.status() for each in self._all())
+        return tuple(each.status() for each in self._all())
 
     def counters(self) -> list[tuple[str, Counters]]:
         """Of each channel that is open: its name, and what has come in."""

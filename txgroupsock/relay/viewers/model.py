@@ -43,6 +43,11 @@ class StreamModel:
     input: InputModel
     form: Form = Form.PLAIN
 
+    @property
+    def received(self) -> StreamModel:
+        """What viewers get: what is equal in this is one channel, however it was asked for."""
+        return evolve(self, input=self.input.heard(tuple(sorted(self.input.sources))))
+
     def __str__(self) -> str:
         """Its path, as a viewer would ask for it."""
         address = str(self.input.address)
@@ -61,7 +66,7 @@ class Limits:
 
     @ivar viewers: in all; further ones get 503.
     @ivar viewersPerChannel: of one stream; further ones get 503.
-    @ivar channels: opened on demand at a time; further ones get 503.
+    @ivar channels: open at a time; further ones get 503.
     @ivar connections: that have not asked for anything yet; further ones are closed.
     @ivar backlog: bytes that a channel keeps for all its viewers that are behind.
     @ivar sendBuffer: bytes that the kernel keeps for each viewer (SO_SNDBUF; without
@@ -112,8 +117,8 @@ class ViewersModel:
 
     @ivar endpoints: where to listen for HTTP, as C{serverFromString} takes it.
     @ivar allowed: which groups viewers may ask for; left out: none.
-    @ivar named: streams that are always open, and offered as C{/NAME}: made of a model, or
-        channels that are outputs of routes which somebody else opens.
+    @ivar named: streams offered as C{/NAME}, which need no rule: made of a model, or channels
+        that are outputs of routes which somebody else opens.
     @ivar tcp: where to listen for viewers that get a stream without asking.
     @ivar access: who may watch by HTTP; left out: everybody who can connect.
     """

@@ -1,4 +1,4 @@
-"""Viewers as a Twisted service: listens, opens what is always open, and closes it all."""
+"""Viewers as a Twisted service: listens, and closes it all."""
 
 from __future__ import annotations
 
@@ -62,16 +62,15 @@ class ViewerService(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Open what is always open, and listen.
+        Listen everywhere.
 
-        @raise StartError: something cannot be opened; then nothing stays open.
+        @raise StartError: it cannot somewhere; then it does nowhere.
         """
         Service.privilegedStartService(self)
         limits = self.model.limits
         allowOpenFiles(_SPARE_FILES + limits.viewers + limits.connections + limits.channels)
         self._isOpen = True
         try:
-            self._channels.openNamed()
             for each in self.model.endpoints:
                 self._listen(each, self._site)
             for tcp in self.model.tcp:
@@ -84,7 +83,7 @@ class ViewerService(Service):
             raise StartError(error) from error
 
     def startService(self) -> None:
-        """Open everything if nobody did yet."""
+        """Listen if it does not yet."""
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()

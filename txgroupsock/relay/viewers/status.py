@@ -37,7 +37,7 @@ class ChannelStatus:
     """
     One channel since it was opened; what it counts includes viewers that have gone.
 
-    @ivar name: its path, such as C{"/udp/239.1.1.1:5000"}, or a name.
+    @ivar name: its path, such as C{"/udp/239.1.1.1:5000"}, or what somebody else called it.
     @ivar counters: what has come in.
     @ivar viewers: who watches.
     @ivar viewersBefore: how many have gone.
@@ -93,7 +93,7 @@ class Totals:
     """
     Sums over all channels since the start, those that have been closed included.
 
-    @ivar channels: opened on demand.
+    @ivar channels: that have been opened.
     @ivar viewers: that got a stream.
     """
 
