@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ from tests.relay.viewers.support import ON_LOOPBACK, request, serving, soon, wat
 from txgroupsock.relay.viewers import AllowRule, Limits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "viewers.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest_twisted.ensureDeferred
 async def test_exampleServes(reactor: Any) -> None:
     """The service of the example starts, and gives its streams to who has the token."""
-    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    exec(block, names)
+    exec(BLOCKS[0], names)
     model = names["service"].model
     # Ports that are free, where the page has its own.
     tcp = tuple(evolve(each, endpoint=ON_LOOPBACK) for each in model.tcp)
@@ -30,6 +31,16 @@ async def test_exampleServes(reactor: Any) -> None:
         await watch(reactor, service, b"/news?token=correct-horse")
         await watch(reactor, service, b"/udp/239.1.1.1:5000?token=correct-horse")
         await soon(reactor, lambda: service.status().viewers == 2, "both watch")
+
+
+@pytest_twisted.ensureDeferred
+async def test_exampleChangesIt(reactor: Any) -> None:
+    """What changes a service while it runs does so."""
+    async with serving(reactor) as service:
+        model = evolve(service.model, endpoints=(ON_LOOPBACK, ON_LOOPBACK))
+        code = compile(BLOCKS[1], "viewers.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        await eval(code, {"service": service, "model": model})
+        assert len(service.status().listening) == 2
 
 
 def test_rulesAreRules() -> None:

@@ -368,7 +368,7 @@ async def test_itCanBeStoppedAndStarted(reactor: Any, stream: Stream) -> None:
         ({"endpoints": ("nonesuch:8080",)}, "nonesuch"),
         ({"endpoints": ("tcp:x",)}, "x"),
         ({"endpoints": (ON_LOOPBACK, "tcp:0:interface=192.0.2.1")}, "192.0.2.1"),
-        ({"tcp": (TCPModel(ON_LOOPBACK, "sports"),)}, "no stream 'sports'"),
+        ({"tcp": (TCPModel("ssl:0:privateKey=/nonesuch", NEWS),)}, "/nonesuch"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -389,6 +389,12 @@ def test_namesHaveOnePart(name: str) -> None:
     """A name that no path could give is refused."""
     with pytest.raises(ValueError, match="cannot be a name"):
         ViewersModel(named={name: NEWS})
+
+
+def test_streamByTCPHasToBeThere() -> None:
+    """A port that would give a stream of a name that there is not is refused."""
+    with pytest.raises(ValueError, match="no stream 'sports'"):
+        ViewersModel(tcp=(TCPModel(ON_LOOPBACK, "sports"),), named={"news": NEWS})
 
 
 @pytest.mark.parametrize("limit", ["viewers", "channels", "stallTime", "sendBuffer"])

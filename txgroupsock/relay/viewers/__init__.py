@@ -2,6 +2,7 @@
 
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowList, AllowRule
+from txgroupsock.relay.viewers.change import ViewersChange
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, TCPModel, ViewersModel
 from txgroupsock.relay.viewers.service import ViewerService
@@ -20,6 +21,7 @@ __all__ = [
     "TCPModel",
     "ViewerService",
     "ViewerStatus",
+    "ViewersChange",
     "ViewersModel",
     "ViewersStatus",
 ]

@@ -53,6 +53,14 @@ class Backlog:
         """Keep one more, and let go of the oldest where that is too much."""
         self._blocks.append(block)
         self.size += len(block.data)
+        self._shorten()
+
+    def setMost(self, size: int) -> None:
+        """Keep more, or less, from now on."""
+        self._most = size
+        self._shorten()
+
+    def _shorten(self) -> None:
         while self.size > self._most:
             self.size -= len(self._blocks.popleft().data)
 

@@ -169,6 +169,14 @@ class Channel:
                 self._gone = self._gone.withOneStalled()
                 viewer.end(f"it took nothing for {self._limits.stallTime:g} s")
 
+    def setLimits(self, limits: Limits) -> None:
+        """Keep to other limits from now on; those of a connection hold for new ones only."""
+        self._limits = limits
+        self._backlog.setMost(limits.backlog)
+        if self._checkDue is not None:
+            self._checkDue.cancel()
+            self._checkLater()
+
     # For a route
 
     def openOutput(self) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.route import Route
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.viewers.channel import Channel
-from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, gathering
+from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
 from txgroupsock.relay.viewers.stages import Frame, StripRTP
 from txgroupsock.relay.viewers.status import ChannelStatus, Totals
 from txgroupsock.relay.viewers.viewer import Viewer, viewerOf
@@ -36,9 +36,10 @@ class NoRoom(Exception):
 
 @define(eq=False)
 class _Open:
-    """A channel that is open, and the route that feeds it."""
+    """A channel that is open, and what feeds it."""
 
     channel: Channel
+    input: InputShare
     route: Route
     leaving: IDelayedCall | None = None
 
@@ -64,7 +65,8 @@ class Channels:
         self._reactor = reactor
         self._inputs = inputs
         self._limits = limits
-        self._named = dict(named)
+        self._named = named
+        self._known = dict.fromkeys(_othersAmong(named))
         self._opened: dict[StreamModel, _Open] = {}
         self._closing: set[Deferred[Any]] = set()
         self._totals = Totals()
@@ -77,6 +79,33 @@ class Channels:
         # A channel of somebody else's route goes on, without viewers.
         others = [each.closeViewers() for each in self._others()]
         return gatherResults([*self._closing, *others])
+
+    def change(self, model: ViewersModel) -> Deferred[Any]:
+        """
+        Give what another model offers, within its limits.
+
+        A channel that it still offers goes on, with its viewers.
+
+        @return: fires when those that it does not are closed, with their viewers.
+        """
+        before = self._others()
+        self._limits, self._named = model.limits, model.named
+        self._known.update(dict.fromkeys(self._others()))
+        for wanted, each in tuple(self._opened.items()):
+            if model.offers(wanted):
+                self._adapt(each)
+            else:
+                self._log.info("{name} is no longer offered", name=each.channel.name)
+                self._leave(wanted)
+        others = [each.closeViewers() for each in before if not model.offers(each)]
+        return gatherResults([*self._closing, *others])
+
+    def _adapt(self, found: _Open) -> None:
+        """Have a channel keep to the limits as they are now."""
+        found.channel.setLimits(self._limits)
+        found.input.setLatency(gatheringTime(self._limits))
+        if found.leaving is not None:
+            found.leaving.reset(self._limits.lingerTime)
 
     # Watching
 
@@ -112,8 +141,7 @@ class Channels:
 
     def _others(self) -> list[Channel]:
         """Those that are outputs of somebody else's routes, once each."""
-        channels = (each for each in self._named.values() if isinstance(each, Channel))
-        return list(dict.fromkeys(channels))
+        return _othersAmong(self._named)
 
     # On demand
 
@@ -130,7 +158,8 @@ class Channels:
         if len(self._opened) >= self._limits.channels:
             self._makeRoom()
         channel = Channel(self._reactor, str(wanted), self._limits)
-        incoming = self._inputs.share(gathering(wanted, self._limits.blockTime).input)
+        latency = gatheringTime(self._limits)
+        incoming = self._inputs.share(evolve(wanted.input, latency=latency))
         route = Route(incoming, [channel], [stage() for stage in _STAGES[wanted.form]])
         try:
             route.openRoute()
@@ -144,7 +173,7 @@ class Channels:
             self._log.info("{line}", line=line)
         channel.whenEmpty = lambda: self._emptied(wanted.received)
         self._totals = self._totals.withOneMoreChannel()
-        return _Open(channel, route)
+        return _Open(channel, incoming, route)
 
     def _makeRoom(self) -> None:
         """
@@ -193,6 +222,12 @@ class Channels:
     def totals(self) -> Totals:
         """Sums since the start."""
         totals = self._totals
-        for each in self.status():
-            totals = totals.plus(each)
+        # Those of somebody else's routes count on where they are no longer offered.
+        for each in (*self._known, *(each.channel for each in self._opened.values())):
+            totals = totals.plus(each.status())
         return totals
+
+
+def _othersAmong(named: Mapping[str, StreamModel | Channel]) -> list[Channel]:
+    channels = (each for each in named.values() if isinstance(each, Channel))
+    return list(dict.fromkeys(channels))

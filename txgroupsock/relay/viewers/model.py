@@ -130,12 +130,37 @@ class ViewersModel:
     access: Access = field(factory=Access)
     limits: Limits = field(factory=Limits)
 
+    def __attrs_post_init__(self) -> None:
+        for each in self.tcp:
+            if isinstance(each.stream, str) and each.stream not in self.named:
+                raise ValueError(f"{each.endpoint}: there is no stream {each.stream!r}")
 
-def gathering(stream: StreamModel, blockTime: float) -> StreamModel:
+    def offers(self, stream: StreamModel | Channel) -> bool:
+        """Whether there is anywhere where somebody may ask for this, in whatever way."""
+        offered = [each.stream for each in self.tcp]
+        streams = [self.named[each] if isinstance(each, str) else each for each in offered]
+        if self.endpoints:
+            streams += self.named.values()
+        if _received(stream) in map(_received, streams):
+            return True
+        if not self.endpoints or not isinstance(stream, StreamModel):
+            return False
+        # What a path can say.
+        if stream.form is Form.FRAMED or len(stream.input.sources) > 1:
+            return False
+        wanted = stream.received.input
+        return self.allowed.find(evolve(wanted, interface="")) == wanted
+
+
+def _received(stream: StreamModel | Channel) -> StreamModel | Channel:
+    return stream.received if isinstance(stream, StreamModel) else stream
+
+
+def gatheringTime(limits: Limits) -> float:
     """
-    The same, with its input read four times for each block.
+    Seconds that datagrams may gather in the kernel: a quarter of those in a block.
 
     That is seldom enough to cost little, and often enough for a block not to become much larger
     than it should.
     """
-    return evolve(stream, input=evolve(stream.input, latency=blockTime / 4))
+    return limits.blockTime / 4

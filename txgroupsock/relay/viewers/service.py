@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.ports import GroupsockReactor
-from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
+from txgroupsock.relay.viewers.listening import Listening
 from txgroupsock.relay.viewers.model import ViewersModel
 from txgroupsock.relay.viewers.status import ViewersStatus
 from txgroupsock.relay.viewers.tcp import StreamFactory
-from txgroupsock.relay.viewers.viewer import addressOf
 from txgroupsock.relay.viewers.web import StreamResource, StreamSite
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
@@ -49,15 +47,13 @@ class ViewerService(Service):
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
         self._inputs = inputs or SharedInputs(self._reactor)
-        self._ports: list[Any] = []
+        self._listenings: list[Listening] = []
+        self._change: ViewersChange | None = None
         self._isOpen = False
-        self._setUp()
-
-    def _setUp(self) -> None:
-        model = self.model
-        self._channels = Channels(self._reactor, self._inputs, model.limits, model.named)
-        self._resource = StreamResource(self._channels, model.allowed, model.access)
-        self._site = StreamSite(self._reactor, self._resource, model.limits)
+        limits = self.model.limits
+        self._channels = Channels(self._reactor, self._inputs, limits, self.model.named)
+        self._resource = StreamResource(self._channels, self.model.allowed, self.model.access)
+        self._site = StreamSite(self._reactor, self._resource, limits)
         self._refused = self._resource.refused
 
     def privilegedStartService(self) -> None:
@@ -67,18 +63,13 @@ class ViewerService(Service):
         @raise StartError: it cannot somewhere; then it does nowhere.
         """
         Service.privilegedStartService(self)
-        limits = self.model.limits
-        allowOpenFiles(_SPARE_FILES + limits.viewers + limits.connections + limits.channels)
+        allowOpenFiles(_filesOf(self.model))
         self._isOpen = True
+        self._listenings = [self._make(each) for each in offersOf(self.model)]
         try:
-            for each in self.model.endpoints:
-                self._listen(each, self._site)
-            for tcp in self.model.tcp:
-                if isinstance(tcp.stream, str) and not self._channels.has(tcp.stream):
-                    raise ValueError(f"{tcp.endpoint}: there is no stream {tcp.stream!r}")
-                factory = StreamFactory(self._channels, tcp.stream, self._refused)
-                self._listen(tcp.endpoint, factory)
-        except (OSError, ValueError, TypeError, LookupError, CannotListenError) as error:
+            for listening in self._listenings:
+                self._open(listening)
+        except OSError as error:
             self._close()
             raise StartError(error) from error
 
@@ -93,21 +84,61 @@ class ViewerService(Service):
         Service.stopService(self)
         return self._close()
 
+    def prepare(self, model: ViewersModel) -> Deferred[ViewersChange]:
+        """
+        Open what another model has and this service does not.
+
+        Nothing else changes until the change is committed.
+
+        @return: what to commit or to abandon; or it fails with L{OSError}, and all is as it was.
+        @raise RuntimeError: (in the L{Deferred}) this is not open, or another change is not over.
+        """
+        return Deferred.fromCoroutine(self._prepare(model))
+
+    async def _prepare(self, model: ViewersModel) -> ViewersChange:
+        if not self._isOpen:
+            raise RuntimeError("this service is not open, so nothing can be changed in it")
+        if self._change is not None and not self._change.isOver:
+            raise RuntimeError("another change has been neither committed nor abandoned")
+        allowOpenFiles(_filesOf(model))
+        self._change = change = ViewersChange(model, self._listenings, self._make, self._take)
+        await change.open()
+        return change
+
+    def _take(self, change: ViewersChange) -> Deferred[Any]:
+        self.model = model = change.model
+        self._resource.change(model.allowed, model.access)
+        self._site.limits = model.limits
+        for listening, (_, stream) in zip(change.listenings, offersOf(model), strict=True):
+            listening.stream = stream
+            if stream is not None:
+                listening.factory.stream = stream
+        self._listenings = change.listenings
+        for listening in change.new:
+            listening.letIn()
+        if not model.endpoints:
+            self._site.endIdle()
+        closing = [each.close() for each in change.gone]
+        return gatherResults([*closing, self._channels.change(model)])
+
     def status(self) -> ViewersStatus:
         """What there is to know about it now."""
         return ViewersStatus(
-            tuple(addressOf(port.getHost()) for port in self._ports),
+            tuple(each.address for each in self._listenings if each.address is not None),
             self._channels.status(),
             self._channels.viewers,
             self._channels.totals(),
             dict(self._refused),
         )
 
-    def counters(self) -> list[tuple[str, Counters]]:
-        """The name of each channel that is open, and what has come in: at little cost."""
-        return self._channels.counters()
+    def _make(self, offer: Offer) -> Listening:
+        endpoint, stream = offer
+        factory: Any = self._site
+        if stream is not None:
+            factory = StreamFactory(self._channels, stream, self._refused)
+        return Listening(self._reactor, endpoint, stream, factory)
 
-    def _listen(self, endpoint: str, factory: Any) -> None:
+    def _open(self, listening: Listening) -> None:
         """
         Listen somewhere.
 
@@ -118,27 +149,28 @@ class ViewerService(Service):
 
         def failed(failure: Failure) -> None:
             failures.append(failure)
-            if hasReturned:
-                self._log.failure("cannot listen on {endpoint}", failure, endpoint=endpoint)
+            if hasReturned and self._isOpen:
+                self._log.error("{error}", error=failure.value)
 
-        listening = maybeDeferred(serverEndpoint(self._reactor, endpoint).listen, factory)
-        listening.addCallbacks(self._listens, failed)
+        opening = Deferred.fromCoroutine(listening.open())
+        opening.addCallback(lambda _: listening.letIn()).addErrback(failed)
         hasReturned = True
-        if failures and failures[0].check(OSError) and isFromSystemd(endpoint):
-            why = f"{failures[0].value}; what systemd handed over can be listened on once only"
-            raise ValueError(f"{endpoint}: {why}")
         if failures:
             failures[0].raiseException()
 
-    def _listens(self, port: Any) -> None:
-        if not self._isOpen:  # it took too long
-            port.stopListening()
-            return
-        self._ports.append(port)
-        self._log.info("viewers may connect to {address}", address=addressOf(port.getHost()))
-
     def _close(self) -> Deferred[Any]:
         self._isOpen = False
-        ports, self._ports = self._ports, []
-        closing = [maybeDeferred(each.stopListening) for each in ports]
+        listenings, self._listenings = self._listenings, []
+        closing = [each.close() for each in listenings]
+        if self._change is not None:
+            closing.append(self._change.end())
+            self._change = None
         return gatherResults([*closing, self._channels.close(), self._site.close()])
+
+
+def _filesOf(model: ViewersModel) -> int:
+    """How many descriptors it needs, at most."""
+    limits = model.limits
+    isAnywhere = model.endpoints or model.tcp
+    most = _SPARE_FILES + limits.viewers + limits.connections + limits.channels
+    return most if isAnywhere else 0

@@ -62,6 +62,10 @@ class StreamResource(Resource):
         self._allowed = allowed
         self._access = access
 
+    def change(self, allowed: AllowList, access: Access) -> None:
+        """Have requests that come from now on meet other conditions."""
+        self._allowed, self._access = allowed, access
+
     def render(self, request: StreamRequest) -> int:
         """See C{IResource}; what this raises would be logged with a traceback."""
         if request.method not in (b"GET", b"HEAD"):
@@ -235,7 +239,7 @@ class StreamConnection(HTTPChannel):
         """Wait for the request."""
         HTTPChannel.connectionMade(self)
         self.site.opened.add(self)
-        self._deadline = self.site.reactor.callLater(self.site.headTime, self._tooLate)
+        self._deadline = self.site.reactor.callLater(self.site.limits.headTime, self._tooLate)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what has come of a request."""
@@ -286,7 +290,7 @@ class StreamSite(Site):
 
     @ivar opened: the connections that there are.
     @ivar refused: connections that came to no answer: C{"slow"}, C{"junk"}, C{"connections"}.
-    @ivar headTime: seconds for a request to come.
+    @ivar limits: for connections that come from now on.
     """
 
     noisy = False
@@ -298,12 +302,11 @@ class StreamSite(Site):
         self.opened: set[StreamConnection] = set()
         self._waiting: list[Deferred[None]] = []
         self.refused = resource.refused
-        self.headTime = limits.headTime
-        self._most = limits.connections
+        self.limits = limits
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make one for a new connection, unless too many are waited for."""
-        if sum(not each.isHeld for each in self.opened) >= self._most:
+        if sum(not each.isHeld for each in self.opened) >= self.limits.connections:
             self.refused["connections"] += 1
             return None
         return Site.buildProtocol(self, addr)
@@ -316,11 +319,15 @@ class StreamSite(Site):
             for each in waiting:
                 each.callback(None)
 
-    def close(self) -> Deferred[None]:
-        """End all that have no stream; fires when no connection is left."""
+    def endIdle(self) -> None:
+        """End all that have no stream."""
         for each in tuple(self.opened):
             if not each.isHeld:
                 each.end()
+
+    def close(self) -> Deferred[None]:
+        """End all that have no stream; fires when no connection is left."""
+        self.endIdle()
         if not self.opened:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
