@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,6 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.viewers.channel import Channel
@@ -42,6 +42,12 @@ class _Open:
     input: InputShare
     route: Route
     leaving: IDelayedCall | None = None
+
+    def status(self) -> ChannelStatus:
+        """Of the channel, with what was lost on the way to it."""
+        ends: tuple[Any, ...] = (self.input, *self.route.stages)
+        dropped = sum((each.counters.dropped for each in ends), Counter[str]())
+        return self.channel.status().droppingBefore(dropped)
 
 
 class Channels:
@@ -201,7 +207,7 @@ class Channels:
             found.leaving.cancel()
         found.channel.whenEmpty = None
         closing = found.route.closeRoute()
-        self._totals = self._totals.plus(found.channel.status())
+        self._totals = self._totals.plus(found.status())
         self._closing.add(closing)
         closing.addBoth(self._closed, closing)
 
@@ -211,21 +217,22 @@ class Channels:
 
     # Status
 
-    def status(self) -> tuple[ChannelStatus, ...]:
-        """Of each channel that is open."""
-        return tuple(each.status() for each in self._all())
-
-    def counters(self) -> list[tuple[str, Counters]]:
-        """Of each channel that is open: its name, and what has come in."""
-        return [(each.channel.name, each.channel.counters) for each in self._all()]
-
-    def totals(self) -> Totals:
-        """Sums since the start."""
+    def status(self) -> tuple[tuple[ChannelStatus, ...], Totals]:
+        """Of each channel that is open, and the sums since the start."""
+        opened = [each.status() for each in self._opened.values()]
+        others = {each: each.status() for each in self._known}
         totals = self._totals
         # Those of somebody else's routes count on where they are no longer offered.
-        for each in (*self._known, *(each.channel for each in self._opened.values())):
-            totals = totals.plus(each.status())
-        return totals
+        for status in (*others.values(), *opened):
+            totals = totals.plus(status)
+        return (*(others[each] for each in self._others()), *opened), totals
+
+    def streams(self) -> dict[str, str]:
+        """The path of each stream that has a name, and the name of its channel."""
+        return {
+            f"/{name}": each.name if isinstance(each, Channel) else str(each)
+            for name, each in self._named.items()
+        }
 
 
 def _othersAmong(named: Mapping[str, StreamModel | Channel]) -> list[Channel]:

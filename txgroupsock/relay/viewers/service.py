@@ -123,11 +123,14 @@ class ViewerService(Service):
 
     def status(self) -> ViewersStatus:
         """What there is to know about it now."""
+        channels, totals = self._channels.status()
         return ViewersStatus(
             tuple(each.address for each in self._listenings if each.address is not None),
-            self._channels.status(),
+            self.model.limits,
+            self._channels.streams(),
+            channels,
             self._channels.viewers,
-            self._channels.totals(),
+            totals,
             dict(self._refused),
         )
 

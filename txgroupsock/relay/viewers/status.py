@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, field, frozen
 
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.viewers.model import Limits
 
 
 @frozen
@@ -31,6 +34,15 @@ class ViewerStatus:
     skippedBytes: int
     isBehind: bool
 
+    def toJSON(self) -> dict[str, Any]:
+        """As docs/api.md has it."""
+        return {
+            "peer": self.peer,
+            "seconds": self.seconds,
+            **_givenOf(self),
+            "isBehind": self.isBehind,
+        }
+
 
 @frozen
 class ChannelStatus:
@@ -38,7 +50,7 @@ class ChannelStatus:
     One channel since it was opened; what it counts includes viewers that have gone.
 
     @ivar name: its path, such as C{"/udp/239.1.1.1:5000"}, or what somebody else called it.
-    @ivar counters: what has come in.
+    @ivar counters: what has come in, and what was lost on the way: by the kernel, or as no RTP.
     @ivar viewers: who watches.
     @ivar viewersBefore: how many have gone.
     @ivar stalled: how many of those were closed because they took nothing.
@@ -62,7 +74,7 @@ class ChannelStatus:
 
     def including(self, viewer: ViewerStatus) -> ChannelStatus:
         """The same, with a viewer that has gone."""
-        return evolve(self.plus(viewer), viewersBefore=self.viewersBefore + 1)
+        return evolve(self._plus([viewer]), viewersBefore=self.viewersBefore + 1)
 
     def withOneStalled(self) -> ChannelStatus:
         """The same, with a viewer that took nothing."""
@@ -72,20 +84,38 @@ class ChannelStatus:
         self, counters: Counters, backlog: int, viewers: tuple[ViewerStatus, ...]
     ) -> ChannelStatus:
         """The same, with who watches now."""
-        now = evolve(self, counters=counters, backlog=backlog, viewers=viewers)
-        for viewer in viewers:
-            now = now.plus(viewer)
-        return now
+        return evolve(self._plus(viewers), counters=counters, backlog=backlog, viewers=viewers)
 
-    def plus(self, viewer: ViewerStatus) -> ChannelStatus:
-        """The same, with what a viewer got."""
+    def droppingBefore(self, dropped: Counter[str]) -> ChannelStatus:
+        """The same, with datagrams that were lost on their way to the channel."""
+        counters = self.counters
+        dropped = counters.dropped + dropped
+        return evolve(self, counters=Counters(counters.datagrams, counters.bytes, dropped))
+
+    def _plus(self, viewers: Sequence[ViewerStatus]) -> ChannelStatus:
+        """The same, with what viewers got."""
         return evolve(
             self,
-            bytes=self.bytes + viewer.bytes,
-            skips=self.skips + viewer.skips,
-            skippedDatagrams=self.skippedDatagrams + viewer.skippedDatagrams,
-            skippedBytes=self.skippedBytes + viewer.skippedBytes,
+            bytes=self.bytes + sum(each.bytes for each in viewers),
+            skips=self.skips + sum(each.skips for each in viewers),
+            skippedDatagrams=self.skippedDatagrams + sum(each.skippedDatagrams for each in viewers),
+            skippedBytes=self.skippedBytes + sum(each.skippedBytes for each in viewers),
         )
+
+    def toJSON(self) -> dict[str, Any]:
+        """As docs/api.md has it, but for the rate, which needs an earlier one too."""
+        counters = self.counters
+        return {
+            "name": self.name,
+            "datagrams": counters.datagrams,
+            "bytes": counters.bytes,
+            "dropped": dict(+counters.dropped),
+            "given": _givenOf(self),
+            "viewersBefore": self.viewersBefore,
+            "stalled": self.stalled,
+            "backlog": self.backlog,
+            "viewers": [each.toJSON() for each in self.viewers],
+        }
 
 
 @frozen
@@ -128,6 +158,8 @@ class ViewersStatus:
     All channels and viewers of a service.
 
     @ivar listening: the addresses that viewers may connect to.
+    @ivar limits: that hold for what comes now.
+    @ivar streams: the path of each that has a name, and the name of its channel.
     @ivar channels: that are open.
     @ivar viewers: how many watch now.
     @ivar totals: since the start.
@@ -136,7 +168,41 @@ class ViewersStatus:
     """
 
     listening: tuple[str, ...]
+    limits: Limits
+    streams: Mapping[str, str]
     channels: tuple[ChannelStatus, ...]
     viewers: int
     totals: Totals
     refused: Mapping[str, int]
+
+    def toJSON(self) -> dict[str, Any]:
+        """What C{viewers} is in docs/api.md, but for the rates of channels."""
+        limits = self.limits
+        return {
+            "listening": list(self.listening),
+            "watching": self.viewers,
+            "limits": {
+                "viewers": limits.viewers,
+                "viewersPerChannel": limits.viewersPerChannel,
+                "channels": limits.channels,
+            },
+            "streams": [{"path": path, "name": name} for path, name in self.streams.items()],
+            "refused": dict(self.refused),
+            "totals": {
+                "channels": self.totals.channels,
+                "viewers": self.totals.viewers,
+                "stalled": self.totals.stalled,
+                **_givenOf(self.totals),
+            },
+            "channels": [each.toJSON() for each in self.channels],
+        }
+
+
+def _givenOf(status: ViewerStatus | ChannelStatus | Totals) -> dict[str, int]:
+    # attrs.asdict takes ten times as long, which counts where there are many viewers.
+    return {
+        "bytes": status.bytes,
+        "skips": status.skips,
+        "skippedDatagrams": status.skippedDatagrams,
+        "skippedBytes": status.skippedBytes,
+    }
