@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -90,6 +93,24 @@ def player(host: Host, url: str) -> Program:
     )
 
 
+def vlc(host: Host, url: str, file: Path, seconds: int = 4) -> Program:
+    """
+    A VLC that plays for some time, and saves what it got: pictures and sound, put into a new
+    MPEG-TS by its own demultiplexer and multiplexer.
+    """
+    command: tuple[str, ...] = (
+        *("env", "HOME=/nonexistent", needs("cvlc"), "--no-dbus", "--play-and-exit"),
+        *(f"--run-time={seconds}", "--sout", "#std{access=file,mux=ts,dst=-}", url),
+    )
+    if not os.geteuid():  # VLC does not want to be root
+        other = (needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups")
+        if subprocess.run([*other, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("VLC does not run as root, and here is nobody else to be")
+        command = (*other, *command)
+    # The file is opened before it becomes somebody who may not.
+    return Program(host, "sh", "-c", f'exec "$@" > "{file}"', "sh", *command)
+
+
 STREAMS = [
     pytest.param(Stream("239.1.1.1", "mpegts", "/udp/239.1.1.1:5000"), id="UDP"),
     pytest.param(Stream("239.1.1.2", "rtp_mpegts", "/rtp/239.1.1.2:5000"), id="RTP"),
@@ -121,6 +142,36 @@ def test_playersPlayWhatAnEncoderSends(lan: Lan, stream: Stream) -> None:
         serving.end(signal.SIGTERM)
         assert "skips=0" in serving.output, serving.output
         assert "Traceback" not in serving.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", STREAMS)
+def test_VLCPlaysWhatAnEncoderSends(lan: Lan, tmp_path: Path, stream: Stream) -> None:
+    """VLC gets pictures and sound that decode without an error, by URLs as udpxy has them."""
+    a, b, c = lan.hosts
+    file = tmp_path / "vlc.ts"
+    with ExitStack() as running:
+        serving = running.enter_context(serviceOn(b))
+        serving.waitFor("ready")
+        sending = running.enter_context(stream.sender(a))
+        playing = running.enter_context(vlc(c, f"http://{b.ipv4}:8080{stream.path}", file))
+        assert playing.end() == 0, playing.output
+        sending.end(signal.SIGINT)
+        serving.end(signal.SIGTERM)
+        assert "skips=0" in serving.output, serving.output
+        assert "Traceback" not in serving.output
+    counts = (needs("ffprobe"), "-v", "error", "-count_frames", "-of", "csv=p=0", "-show_entries")
+    counted = subprocess.run(
+        [*counts, "stream=codec_name,nb_read_frames", str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    frames = {name: int(count) for name, count in re.findall(r"(\w+),(\d+)", counted.stdout)}
+    # Of 4 s it waits about one before it plays, and begins at the next key picture.
+    assert frames["mpeg2video"] > 1.5 * RATE, (frames, playing.output)
+    assert frames["mp2"] > 1.5 * 44100 / 1152, (frames, playing.output)
+    assert not counted.stderr
 
 
 @pytest.mark.slow
