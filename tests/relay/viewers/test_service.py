@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +12,11 @@ from attrs import evolve
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import deferLater
 
-from tests.conftest import openDescriptors
 from tests.relay.support import Listener, freePort, loggedLines, needMulticast, send
 from tests.relay.viewers.support import (
     HOST,
     ON_LOOPBACK,
     PATH,
-    Client,
     Stream,
     connect,
     joined,
@@ -138,49 +134,6 @@ async def test_limits(reactor: Any) -> None:
         await watch(reactor, service, b"/udp/239.77.0.3:5077")
         assert joined("239.77.0.2") == 0
         assert service.status().refused == {"503": 3}
-
-
-@pytest.mark.slow
-@pytest_twisted.ensureDeferred
-async def test_zappingLeaksNothing(reactor: Any) -> None:
-    """A hundred viewers that change channels all the time leave what was there before."""
-    rand = random.Random(7)
-    async with serving(reactor, lingerTime=0.1, channels=64) as service:
-        groups = [f"239.77.1.{number}" for number in range(1, 25)]
-        streams = [Stream(group, 5077) for group in groups]
-        before = len(list(openDescriptors()))
-
-        async def zap(rounds: int) -> None:
-            clients: list[Client] = []
-            for _ in range(rounds):
-                for client in clients:
-                    client.transport.abortConnection()  # type: ignore[union-attr]
-                clients = []
-                for _ in range(100):
-                    path = f"/udp/{rand.choice(groups)}:5077".encode()
-                    clients.append(await request(reactor, service, path))
-                for each in streams:
-                    each.send(3)
-                await deferLater(reactor, 0.05)
-            for client in clients:
-                await client.close(reactor)
-            await soon(reactor, lambda: not service.status().channels, "all channels are closed")
-
-        await zap(2)
-        held = len(list(openDescriptors()))
-        pages = residentPages()
-        await zap(12)
-        assert len(list(openDescriptors())) == held == before
-        assert not any(joined(group) for group in groups)
-        assert not service._site.opened
-        assert residentPages() - pages < 8 * 1024 * 1024 // 4096
-        assert service.status().totals.viewers == 1400
-        for each in streams:
-            each.close()
-
-
-def residentPages() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 # Names, and routes of others
