@@ -94,7 +94,7 @@ class Channel:
                 viewer.refused(data, error)
             else:
                 if sent != size:
-                    viewer.keep(data[sent:])
+                    viewer.keep(memoryview(data)[sent:])
 
     # For viewers
 

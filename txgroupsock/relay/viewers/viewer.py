@@ -1,10 +1,10 @@
 """
 A viewer: one connection that a channel's blocks are given to.
 
-While nothing waits for it, a block goes straight to its socket, which costs half of what
-C{transport.write} does: that only queues, and sends from the reactor's next turn.  Twisted
-allows it: C{getHandle} is public, and a pull producer is told when the transport's buffer is
-empty, so that the order is kept.
+A block goes straight to its socket, which costs half of what C{transport.write} does: that
+copies, queues, and sends from the reactor's next turn.  Twisted allows it: C{getHandle} is
+public, and a pull producer is told when the transport's buffer is empty and the socket has
+room, so that the order is kept.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Viewer:
 
     # For its channel
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Take what it can of a block; how many bytes that is."""
         raise NotImplementedError
 
@@ -79,14 +79,14 @@ class Viewer:
         """Take a whole block, if need be in time; whether it can take another one now."""
         raise NotImplementedError
 
-    def keep(self, rest: bytes) -> None:
+    def keep(self, rest: memoryview) -> None:
         """Take the rest of a block in time."""
         raise NotImplementedError
 
-    def refused(self, data: bytes, error: OSError) -> None:
+    def refused(self, data: bytes | memoryview, error: OSError) -> None:
         """Its socket raised this when it was given a block."""
         if error.errno in _NO_ROOM:
-            self.keep(data)
+            self.keep(memoryview(data))
         else:
             self.end(error.strerror or str(error))
 
@@ -190,6 +190,7 @@ class DirectViewer(Viewer):
         Viewer.__init__(self, reactor, transport, channel)
         self.send = transport.getHandle().send  # type: ignore[method-assign]
         self._isBeginning = False
+        self._rest: memoryview | None = None
 
     def begin(self, *, isHeadWaiting: bool) -> None:
         """See L{Viewer}."""
@@ -199,7 +200,7 @@ class DirectViewer(Viewer):
         if not isHeadWaiting:
             self._channel.catchUp(self)
 
-    def take(self, data: bytes) -> bool:
+    def take(self, data: bytes | memoryview) -> bool:
         """See L{Viewer}."""
         try:
             sent = self.send(data)
@@ -208,17 +209,26 @@ class DirectViewer(Viewer):
             return False
         if sent == len(data):
             return True
-        self.keep(data[sent:])
+        self.keep(memoryview(data)[sent:])
         return False
 
-    def keep(self, rest: bytes) -> None:
-        """See L{Viewer}."""
+    def keep(self, rest: memoryview) -> None:
+        """
+        See L{Viewer}.
+
+        The transport would copy it, for each of those that are behind; so it is only asked to
+        say, by L{resumeProducing}, when the socket has room again.
+        """
+        self._rest = rest
         self._channel.fellBehind(self)
-        self._transport.write(rest)
+        self._transport.startWriting()
 
     def resumeProducing(self) -> None:
-        """The transport's buffer is empty."""
-        if not self._isBeginning and not self._isEnding:
+        """The transport's buffer is empty, and the socket has room."""
+        if self._isBeginning or self._isEnding:
+            return
+        rest, self._rest = self._rest, None
+        if rest is None or self.take(rest):
             self._channel.catchUp(self)
 
 
@@ -233,7 +243,7 @@ class WrittenViewer(Viewer):
         self._transport.registerProducer(self, True)
         self._channel.catchUp(self)
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """See L{Viewer}."""
         self._transport.write(data)
         return len(data)
@@ -243,9 +253,9 @@ class WrittenViewer(Viewer):
         self._transport.write(data)
         return not self._isPaused
 
-    def keep(self, rest: bytes) -> None:
+    def keep(self, rest: memoryview) -> None:
         """See L{Viewer}."""
-        self._transport.write(rest)
+        self._transport.write(bytes(rest))
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
