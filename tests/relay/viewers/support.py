@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from tests.ports.streams import authority
 from tests.relay.support import SECONDS
 from txgroupsock import Run
 from txgroupsock.relay.viewers import AllowList, Limits, ViewerService, ViewersModel
@@ -225,3 +226,10 @@ def joined(group: str = "239.77.0.1") -> int:
 def assertQuiet(lines: list[str]) -> None:
     """Nothing that a client sent has left more than single lines in the log."""
     assert not [each for each in lines if "Traceback" in each or "Unhandled" in each], lines
+
+
+def tlsEndpoint(folder: Path) -> str:
+    """An endpoint of TLS on a free port of loopback, with a certificate that tests trust."""
+    pem = folder / "server.pem"
+    pem.write_bytes(authority()[1])
+    return f"ssl:0:interface={HOST}:privateKey={pem}:certKey={pem}"

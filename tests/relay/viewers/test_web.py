@@ -13,7 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapCl
 from twisted.internet.task import deferLater
 
 from tests.conftest import openDescriptors
-from tests.ports.streams import authority, clientTLS
+from tests.ports.streams import clientTLS
 from tests.relay.support import loggedLines
 from tests.relay.viewers.support import (
     HOST,
@@ -28,6 +28,7 @@ from tests.relay.viewers.support import (
     serving,
     soon,
     stream,
+    tlsEndpoint,
     watch,
 )
 from txgroupsock.relay.model import InputModel
@@ -287,12 +288,6 @@ async def test_connectionsThatAskForNothingAreBounded(reactor: Any, stream: Stre
 
 
 # TLS
-
-
-def tlsEndpoint(folder: Path) -> str:
-    pem = folder / "server.pem"
-    pem.write_bytes(authority()[1])
-    return f"ssl:0:interface={HOST}:privateKey={pem}:certKey={pem}"
 
 
 @pytest_twisted.ensureDeferred

@@ -114,8 +114,8 @@ def memberships() -> list[str]:
 async def test_zappingLeaksNothing(reactor: Any) -> None:
     """A hundred viewers, forty channels, one change a second each: all is as it was before."""
     rand = random.Random(7)
+    streams = Streams()
     async with serving(reactor, lingerTime=0.5) as service:
-        streams = Streams()
         held = resourcesHeld(reactor).keys()
         sending = LoopingCall(streams.send)
         sending.clock = reactor
