@@ -13,7 +13,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from tests.relay.support import loggedLines
@@ -23,6 +24,7 @@ from txgroupsock.relay.viewers import Channel, Limits
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.channels import Channels
 from txgroupsock.relay.viewers.tcp import StreamFactory
+from txgroupsock.relay.viewers.viewer import viewerOf
 
 SMALL = 32 * 1024  # bytes of a buffer in the kernel
 SOON = Limits(blockTime=0.001, sendBuffer=SMALL)
@@ -313,3 +315,29 @@ def test_backlogKeepsTheNewest() -> None:
     backlog.append(Block(bytes(101), position, position.after(1, 101)))
     assert backlog.size == 0
     assert backlog.at(position) is None
+
+
+class BrokenTransport(StringTransport):
+    """One that raises what no socket does, as an event loop's own may."""
+
+    def __init__(self) -> None:
+        StringTransport.__init__(self)
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+
+def test_transportThatRaisesCostsOthersNothing() -> None:
+    """Its viewer is ended, the log says why, and all others get the block."""
+    channel = Channel(Clock(), "test", Limits(blockSize=1))
+    transports = [StringTransport(), BrokenTransport(), StringTransport()]
+    for transport in transports:
+        viewer = viewerOf(Clock(), transport, channel, SMALL)
+        channel.add(viewer)
+        viewer.begin(isHeadWaiting=False)
+    with loggedLines() as lines:
+        channel.runReceived(runOf(0, 2))
+    assert [numbersIn(each.value()) for each in transports] == [[0, 1], [], [0, 1]]
+    assert channel.viewers == 2
+    assert any("could not be given test" in each for each in lines)
+    assert any("no longer gets test: its connection failed" in each for each in lines)

@@ -92,6 +92,11 @@ class Channel:
                 sent = send(data)
             except OSError as error:
                 viewer.refused(data, error)
+            except Exception:  # noqa: BLE001 - what a transport raises, the others get theirs
+                self._log.failure(
+                    "{peer} could not be given {name}", peer=viewer.peer, name=self.name
+                )
+                viewer.end("its connection failed")
             else:
                 if sent != size:
                     viewer.keep(memoryview(data)[sent:])
