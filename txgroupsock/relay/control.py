@@ -124,7 +124,7 @@ class Control:
             raise RuntimeError("routes that workers share change at the next start only")
         change = None
         if self.viewers is not None and configuration.viewers != self.configuration.viewers:
-            change = self.viewers.prepare(configuration.viewers)
+            change = await self.viewers.prepare(configuration.viewers)
         try:
             if isinstance(self.relay, Relay):
                 outcome = await self.relay.change(relay)

@@ -183,11 +183,15 @@ class BoundedSite(Site):
             for each in waiting:
                 each.callback(None)
 
-    def close(self) -> Deferred[None]:
-        """End all that are not held; fires when no connection is left."""
+    def endIdle(self) -> None:
+        """End all that are not held."""
         for each in tuple(self.opened):
             if not each.isHeld:
                 each.end()
+
+    def close(self) -> Deferred[None]:
+        """End all that are not held; fires when no connection is left."""
+        self.endIdle()
         if not self.opened:
             return succeed(None)
         waiting: Deferred[None] = Deferred()

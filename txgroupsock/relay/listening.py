@@ -1,72 +1,146 @@
-"""Listening on Twisted's endpoints."""
+"""An endpoint where others may connect, and the port that it is while it is open."""
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock.relay.endpoint import serverEndpoint
-from txgroupsock.relay.service import StartError
+from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
 from txgroupsock.relay.viewers.viewer import addressOf
 
 
+class ListenError(OSError):
+    """
+    There is no listening on an endpoint.
+
+    @ivar taken: the port, or the path of a UNIX socket, that somebody else has; L{None} if that
+        is not why.
+    """
+
+    def __init__(self, endpoint: str, problem: object) -> None:
+        self.taken: object = None
+        cause: Any = problem
+        if isinstance(problem, CannotListenError):
+            cause = problem.socketError
+            # Of a path that another process has locked, this is no error but a text.
+            if isinstance(cause, str) or cause.errno == errno.EADDRINUSE:
+                self.taken = problem.port
+        text = f"cannot listen on {endpoint}: {str(cause).removeprefix(f'{endpoint}: ')}"
+        if isFromSystemd(endpoint) and isinstance(cause, OSError):
+            text += "; what systemd handed over can be listened on once only"
+        OSError.__init__(self, getattr(cause, "errno", None), text)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class Listening:
-    """Ports that are closed together."""
+    """
+    Listens on one endpoint.
+
+    @ivar endpoint: as C{serverFromString} takes it.
+    @ivar factory: what makes the protocols there.
+    @ivar stream: what viewers who connect there get without asking; L{None}: it is for HTTP.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
-        """@param reactor: what endpoints need of one."""
-        self._reactor = reactor
-        self._ports: list[Any] = []
-        self._isOpen = True
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens, in the order of the endpoints."""
-        return tuple(addressOf(port.getHost()) for port in self._ports)
-
-    def listen(self, endpoint: str, factory: Any, text: str) -> None:
+    def __init__(
+        self, reactor: Any, endpoint: str, factory: Any, text: str, stream: Any = None
+    ) -> None:
         """
-        Listen somewhere.
+        @param reactor: as C{serverFromString} takes it.
+        @param text: for the log, once it listens; C{{address}} in it is where.
+        """
+        self.endpoint = endpoint
+        self.factory = factory
+        self.stream = stream
+        self._text = text
+        self._reactor = reactor
+        self._port: Any = None
+        self._isWanted = False
+        self._isHeld = False
+
+    async def open(self) -> None:
+        """
+        Listen.
+
+        @raise ListenError: it cannot, or was closed before it could.
+        """
+        self._isWanted = True
+        try:
+            port: Any = await serverEndpoint(self._reactor, self.endpoint).listen(self.factory)
+        except Exception as error:
+            raise ListenError(self.endpoint, error) from error
+        if not self._isWanted:
+            port.stopListening()
+            raise ListenError(self.endpoint, "it took too long")
+        self._port = port
+
+    def openNow(self) -> None:
+        """
+        Listen, and let in who connects.
 
         Nearly every endpoint does so at once; of one that does not, failure is logged.
 
-        @param text: for the log, once it listens; C{{address}} in it is where.
-        @raise StartError: it cannot, and nothing here is listened on any more.
+        @raise ListenError: it cannot.
         """
         failures: list[Failure] = []
         hasReturned = False
 
         def failed(failure: Failure) -> None:
             failures.append(failure)
-            if hasReturned:
-                self._log.failure("cannot listen on {endpoint}", failure, endpoint=endpoint)
+            if hasReturned and self._isWanted:
+                self._log.error("{error}", error=failure.value)
 
-        def listens(port: Any) -> None:
-            if not self._isOpen:  # it took too long
-                port.stopListening()
-                return
-            self._ports.append(port)
-            self._log.info(text, address=addressOf(port.getHost()))
+        opening = Deferred.fromCoroutine(self.open())
+        opening.addCallback(lambda _: self.letIn()).addErrback(failed)
+        hasReturned = True
+        if failures:
+            failures[0].raiseException()
 
-        self._isOpen = True
-        try:
-            listening = maybeDeferred(serverEndpoint(self._reactor, endpoint).listen, factory)
-            listening.addCallbacks(listens, failed)
-            hasReturned = True
-            if failures:
-                failures[0].raiseException()
-        except (OSError, ValueError, TypeError, LookupError, CannotListenError) as error:
-            self.close()
-            raise StartError(f"{endpoint}: {error}") from error
+    def hold(self) -> None:
+        """
+        Have who connects wait until L{letIn}.
+
+        @raise ListenError: this endpoint can make nobody wait.
+        """
+        if not isinstance(self._port, FileDescriptor):
+            raise ListenError(self.endpoint, "such an endpoint can be added at a start only")
+        self._port.stopReading()
+        self._isHeld = True
+
+    def letIn(self) -> None:
+        """Let in who connects."""
+        if self._isHeld:
+            self._isHeld = False
+            self._port.startReading()
+        self._log.info(self._text, address=self.address)
 
     def close(self) -> Deferred[Any]:
-        """Listen no more; fires when all is given back."""
-        self._isOpen = False
-        ports, self._ports = self._ports, []
-        return gatherResults([maybeDeferred(each.stopListening) for each in ports])
+        """Listen no more; fires when the port is free."""
+        self._isWanted = self._isHeld = False
+        port, self._port = self._port, None
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)
+
+    @property
+    def address(self) -> str | None:
+        """Where it listens, for people; L{None} while it does not."""
+        return None if self._port is None else addressOf(self._port.getHost())
+
+    def has(self, taken: object) -> bool:
+        """Whether it has a port, or the path of a UNIX socket."""
+        if self._port is None or taken is None:
+            return False
+        host = self._port.getHost()
+        if isinstance(host, UNIXAddress):
+            return isinstance(taken, str | bytes) and os.fsencode(taken) == host.name
+        return taken == getattr(host, "port", None)

@@ -180,7 +180,10 @@ def test_whatSystemdDidNotHandOverIsSaid(tmp_path: Path, endpoint: str, names: s
         closing(connected((HOST, port))),
     ):
         text = saying(said, "groupsock-relay: ")
-    assert f"groupsock-relay: {endpoint}: systemd handed over no such socket; its unit" in text
+    assert (
+        f"groupsock-relay: cannot listen on {endpoint}: systemd handed over no such socket; its unit"
+        in text
+    )
     assert "Traceback" not in text
 
 

@@ -408,7 +408,7 @@ async def test_oldEndpointThatCannotBeOpenedAgain(
         def isTakenNow(*_: Any) -> None:
             raise CannotListenError(HOST, port, OSError(errno.EADDRINUSE, "Address in use"))
 
-        monkeypatch.setattr("txgroupsock.relay.viewers.listening.serverFromString", isTakenNow)
+        monkeypatch.setattr("txgroupsock.relay.listening.serverEndpoint", isTakenNow)
         with loggedLines() as lines:
             await prepared.abandon()
         assert "could not be opened again: cannot listen on" in "".join(lines)
@@ -456,7 +456,7 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> OddEndpoint:
     def parse(reactor: Any, description: str) -> Any:
         return made if description == "odd:" else serverFromString(reactor, description)
 
-    monkeypatch.setattr("txgroupsock.relay.viewers.listening.serverFromString", parse)
+    monkeypatch.setattr("txgroupsock.relay.listening.serverEndpoint", parse)
     return made
 
 

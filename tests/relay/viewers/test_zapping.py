@@ -23,8 +23,9 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from tests.conftest import resourcesHeld
 from tests.relay.viewers.support import HOST, connect, serving, soon
+from txgroupsock.relay.http import BoundedConnection
 from txgroupsock.relay.viewers import ViewerService
-from txgroupsock.relay.viewers.web import StreamConnection, StreamRequest
+from txgroupsock.relay.viewers.web import StreamRequest
 
 SECONDS = float(os.environ.get("TXGROUPSOCK_ZAPPING_SECONDS", "10"))
 VIEWERS = 100
@@ -144,5 +145,5 @@ async def test_zappingLeaksNothing(reactor: Any) -> None:
         assert max(sizes) - sizes[0] < 8 * 1024 * 1024
         streams.sock.close()
         gc.collect()
-        kinds = (StreamConnection, StreamRequest)  # the log's history may have the others
+        kinds = (BoundedConnection, StreamRequest)  # the log's history may have the others
         assert not [each for each in gc.get_objects() if isinstance(each, kinds)]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
-from txgroupsock.relay.viewers.listening import ListenError, Listening
+from txgroupsock.relay.listening import ListenError, Listening
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 
 Offer: TypeAlias = tuple[str, StreamModel | str | None]

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.viewers.channel import Channel
@@ -226,6 +227,11 @@ class Channels:
         for status in (*others.values(), *opened):
             totals = totals.plus(status)
         return (*(others[each] for each in self._others()), *opened), totals
+
+    def counters(self) -> list[tuple[str, Counters]]:
+        """Of each channel that is open: its name, and what has come in."""
+        channels = [*self._others(), *(each.channel for each in self._opened.values())]
+        return [(each.name, each.counters) for each in channels]
 
     def streams(self) -> dict[str, str]:
         """The path of each stream that has a name, and the name of its channel."""

@@ -7,19 +7,20 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.http import BoundedSite
+from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
-from txgroupsock.relay.viewers.listening import Listening
 from txgroupsock.relay.viewers.model import ViewersModel
 from txgroupsock.relay.viewers.status import ViewersStatus
 from txgroupsock.relay.viewers.tcp import StreamFactory
-from txgroupsock.relay.viewers.web import StreamResource, StreamSite
+from txgroupsock.relay.viewers.web import StreamRequest, StreamResource
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
@@ -53,8 +54,15 @@ class ViewerService(Service):
         limits = self.model.limits
         self._channels = Channels(self._reactor, self._inputs, limits, self.model.named)
         self._resource = StreamResource(self._channels, self.model.allowed, self.model.access)
-        self._site = StreamSite(self._reactor, self._resource, limits)
         self._refused = self._resource.refused
+        self._site = BoundedSite(
+            self._reactor,
+            self._resource,
+            StreamRequest,
+            limits.headTime,
+            limits.connections,
+            self._refused,
+        )
 
     def privilegedStartService(self) -> None:
         """
@@ -68,7 +76,7 @@ class ViewerService(Service):
         self._listenings = [self._make(each) for each in offersOf(self.model)]
         try:
             for listening in self._listenings:
-                self._open(listening)
+                listening.openNow()
         except OSError as error:
             self._close()
             raise StartError(error) from error
@@ -108,7 +116,8 @@ class ViewerService(Service):
     def _take(self, change: ViewersChange) -> Deferred[Any]:
         self.model = model = change.model
         self._resource.change(model.allowed, model.access)
-        self._site.limits = model.limits
+        self._site.headTime = model.limits.headTime
+        self._site.connections = model.limits.connections
         for listening, (_, stream) in zip(change.listenings, offersOf(model), strict=True):
             listening.stream = stream
             if stream is not None:
@@ -134,32 +143,18 @@ class ViewerService(Service):
             dict(self._refused),
         )
 
+    def counters(self) -> list[tuple[str, Counters]]:
+        """The name of each channel that is open, and what has come in: at little cost."""
+        return self._channels.counters()
+
     def _make(self, offer: Offer) -> Listening:
         endpoint, stream = offer
         factory: Any = self._site
         if stream is not None:
             factory = StreamFactory(self._channels, stream, self._refused)
-        return Listening(self._reactor, endpoint, stream, factory)
-
-    def _open(self, listening: Listening) -> None:
-        """
-        Listen somewhere.
-
-        Nearly every endpoint does so at once; of one that does not, failure is logged.
-        """
-        failures: list[Failure] = []
-        hasReturned = False
-
-        def failed(failure: Failure) -> None:
-            failures.append(failure)
-            if hasReturned and self._isOpen:
-                self._log.error("{error}", error=failure.value)
-
-        opening = Deferred.fromCoroutine(listening.open())
-        opening.addCallback(lambda _: listening.letIn()).addErrback(failed)
-        hasReturned = True
-        if failures:
-            failures[0].raiseException()
+        return Listening(
+            self._reactor, endpoint, factory, "viewers may connect to {address}", stream
+        )
 
     def _close(self) -> Deferred[Any]:
         self._isOpen = False

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import http as codes
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET
 
+from txgroupsock.relay.http import BoundedRequest, tokensIn
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList
 from txgroupsock.relay.viewers.channels import Channels, NoRoom
-from txgroupsock.relay.viewers.model import Limits, StreamModel
+from txgroupsock.relay.viewers.model import StreamModel
 from txgroupsock.relay.viewers.path import NoGroup, streamOf
 from txgroupsock.relay.viewers.viewer import Viewer
 
 _RETRY_AFTER = b"5"  # seconds
-_SERVER = b"groupsock-relay"
 
 
 class Refusal(Exception):
@@ -152,41 +149,11 @@ class StreamResource(Resource):
 
 
 def _tokens(request: StreamRequest) -> list[bytes]:
-    shown: list[bytes] = list((request.args or {}).get(b"token", ()))
-    kind, _, credentials = (request.getHeader(b"authorization") or b"").partition(b" ")
-    return [*shown, credentials.strip()] if kind.lower() == b"bearer" else shown
+    return [*(request.args or {}).get(b"token", ()), *tokensIn(request)]
 
 
-class StreamRequest(Request):
-    """
-    A request whose answer may be a stream.
-
-    @ivar isLost: whether its connection is no longer.
-    """
-
-    channel: Any
-    finish: Callable[[], None]
-    loseConnection: Callable[[], None]
-    write: Callable[[bytes], None]
-    getUser: Callable[[], bytes]
-    getPassword: Callable[[], bytes]
-    isLost = False
-
-    def gotLength(self, length: int | None) -> None:
-        """There is a body to come: keep none of it, whatever it says."""
-        Request.gotLength(self, 0)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Throw away what nobody has asked for."""
-
-    def process(self) -> None:
-        """The request is complete."""
-        self.notifyFinish().addErrback(self._lost)
-        Request.process(self)
-
-    def setHeader(self, name: bytes | str, value: bytes | str) -> None:
-        """Twisted would tell everybody its version."""
-        Request.setHeader(self, name, _SERVER if name == b"Server" else value)
+class StreamRequest(BoundedRequest):
+    """A request whose answer may be a stream."""
 
     def writeStreamHead(self) -> None:
         """
@@ -215,134 +182,8 @@ class StreamRequest(Request):
 
     _viewer: Viewer | None = None
 
-    def _lost(self, _: Failure) -> None:
-        self.isLost = True
+    def lost(self, failure: Failure) -> None:
+        """See L{BoundedRequest}."""
+        BoundedRequest.lost(self, failure)
         if self._viewer is not None:
             self._viewer.lost()
-
-
-class StreamConnection(HTTPChannel):
-    """
-    Serves one request, which has to be there in time, and throws away what follows it.
-
-    @ivar isHeld: whether it may be open for longer.
-    """
-
-    maxHeaders = 100
-    isHeld = False
-
-    site: StreamSite
-    _deadline: Any = None
-    _isComplete = False
-
-    def connectionMade(self) -> None:
-        """Wait for the request."""
-        HTTPChannel.connectionMade(self)
-        self.site.opened.add(self)
-        self._deadline = self.site.reactor.callLater(self.site.limits.headTime, self._tooLate)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take what has come of a request."""
-        if self._isComplete:
-            return
-        try:
-            HTTPChannel.dataReceived(self, data)
-        except Exception as error:  # noqa: BLE001 - Twisted's parser has its limits (int() of 5,000 digits)
-            self.site.refused["junk"] += 1
-            self._log.debug("not a request: {error}", error=error)
-            self._isComplete = True
-            transport: Any = self.transport
-            transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-            HTTPChannel.loseConnection(self)
-
-    def allContentReceived(self) -> None:
-        """The request is there."""
-        self._isComplete = True
-        HTTPChannel.allContentReceived(self)
-
-    def checkPersistence(self, request: Any, version: bytes) -> bool:
-        """No connection serves a second request."""
-        request.responseHeaders.setRawHeaders("connection", [b"close"])
-        return False
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Nothing is to be waited for any more."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        HTTPChannel.connectionLost(self, reason)
-        self.site.lost(self)
-
-    def end(self) -> None:
-        """Close the connection at once."""
-        transport: Any = self.transport
-        transport.abortConnection()
-
-    def _tooLate(self) -> None:
-        if not self.isHeld:
-            if not self._isComplete:
-                self.site.refused["slow"] += 1
-            self.end()
-
-
-class StreamSite(Site):
-    """
-    Serves streams on each connection made to it.
-
-    @ivar opened: the connections that there are.
-    @ivar refused: connections that came to no answer: C{"slow"}, C{"junk"}, C{"connections"}.
-    @ivar limits: for connections that come from now on.
-    """
-
-    noisy = False
-    protocol = StreamConnection  # type: ignore[assignment]  # and not one that may become HTTP/2's
-    displayTracebacks = False
-
-    def __init__(self, reactor: Any, resource: StreamResource, limits: Limits) -> None:
-        Site.__init__(self, resource, StreamRequest, reactor=reactor, timeout=None)
-        self.opened: set[StreamConnection] = set()
-        self._waiting: list[Deferred[None]] = []
-        self.refused = resource.refused
-        self.limits = limits
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """Make one for a new connection, unless too many are waited for."""
-        if sum(not each.isHeld for each in self.opened) >= self.limits.connections:
-            self.refused["connections"] += 1
-            return None
-        return Site.buildProtocol(self, addr)
-
-    def lost(self, connection: StreamConnection) -> None:
-        """A connection is no longer."""
-        self.opened.discard(connection)
-        if not self.opened:
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.callback(None)
-
-    def endIdle(self) -> None:
-        """End all that have no stream."""
-        for each in tuple(self.opened):
-            if not each.isHeld:
-                each.end()
-
-    def close(self) -> Deferred[None]:
-        """End all that have no stream; fires when no connection is left."""
-        self.endIdle()
-        if not self.opened:
-            return succeed(None)
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Of TLS connections (ALPN): one connection is one stream here."""
-        return [b"http/1.1"]
-
-    def startFactory(self) -> None:
-        """It has no access log, in which there would be tokens."""
-
-    def stopFactory(self) -> None:
-        """See L{startFactory}."""
-
-    def log(self, request: Any) -> None:
-        """See L{startFactory}."""

@@ -14,6 +14,7 @@ from txgroupsock.relay.http import BoundedSite
 from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.monitor import Monitor
 from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.service import StartError
 from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.resource import AdminRequest, AdminResource
 
@@ -39,13 +40,14 @@ class AdminService(Service):
         self._site = BoundedSite(
             reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
         )
-        self._listening = Listening(GroupsockReactor(reactor))
+        self._reactor = GroupsockReactor(reactor)
+        self._listenings: list[Listening] = []
         self._isOpen = False
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens."""
-        return self._listening.addresses
+        return tuple(each.address for each in self._listenings if each.address is not None)
 
     def privilegedStartService(self) -> None:
         """
@@ -55,8 +57,17 @@ class AdminService(Service):
         """
         Service.privilegedStartService(self)
         self._isOpen = True
-        for each in self._resource.model.endpoints:
-            self._listening.listen(each, self._site, "status, API and metrics are at {address}")
+        text = "status, API and metrics are at {address}"
+        self._listenings = [
+            Listening(self._reactor, each, self._site, text)
+            for each in self._resource.model.endpoints
+        ]
+        try:
+            for each in self._listenings:
+                each.openNow()
+        except OSError as error:
+            self._close()
+            raise StartError(error) from error
 
     def startService(self) -> None:
         """Listen if nobody does yet, and begin to look at the counters."""
@@ -71,10 +82,14 @@ class AdminService(Service):
         if self.running:
             self._control.changed.remove(self._changed)
         Service.stopService(self)
-        self._isOpen = False
         self._monitor.stop()
         self._resource.events.close()
-        return gatherResults([self._listening.close(), self._site.close()])
+        return self._close()
+
+    def _close(self) -> Deferred[Any]:
+        self._isOpen = False
+        closing = [each.close() for each in self._listenings]
+        return gatherResults([*closing, self._site.close()])
 
     def _changed(self, _: Outcome) -> None:
         self._resource.model = self._control.configuration.admin
