@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         SourceFilter,
     )
     from txgroupsock.primitives.run import Run
+    from txgroupsock.relay.change import Outcome
     from txgroupsock.relay.counters import Counters
+    from txgroupsock.relay.plan import RelayModel
     from txgroupsock.relay.status import RouteStatus
     from txgroupsock.traffic import GroupsockStatistics
 
@@ -393,4 +395,15 @@ class IRelay(Interface):
         """
         The name of each route, and the counters of its parts in the order of
         L{RouteStatus.ends}: as they are when it is their turn, or were a second ago.
+        """
+
+    def change(model: RelayModel) -> Deferred[Outcome]:
+        """
+        Go over to the routes of another model, all of it or nothing.
+
+        What is in both stays as it is, open, and loses nothing.  One change is made after another.
+
+        @return: fires when what is gone is closed; or fails with the L{OSError} why something new
+            could not be opened, or with L{RuntimeError} if this cannot be changed while it runs,
+            or does not run; then all is as it was before.
         """

@@ -26,12 +26,14 @@ from tests.relay.support import (
     until,
 )
 from txgroupsock.interfaces import IRelay
-from txgroupsock.relay import workerprocess, workers
+from txgroupsock.relay import supervision, workerprocess, workers
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
-from txgroupsock.relay.workers import Worker, Workers
+from txgroupsock.relay.supervision import Worker
+from txgroupsock.relay.workers import Workers
 
 
 def pidsOf(relay: Workers) -> list[int]:
@@ -251,8 +253,8 @@ async def test_whoDoesNotAnswerHoldsNothingUp(reactor: Any, monkeypatch: Any) ->
     """A worker that does not answer delays a status for a moment only, and is killed in the end;
     the other's last counters are told nevertheless.
     """
-    monkeypatch.setattr(workers, "ANSWERING", 0.1)
-    monkeypatch.setattr(workers, "_SILENT", 2)
+    monkeypatch.setattr(supervision, "ANSWERING", 0.1)
+    monkeypatch.setattr(supervision, "_SILENT", 2)
     monkeypatch.setattr(workers, "COUNTING", 0.05)
     monkeypatch.setattr(workerprocess, "STOP_PATIENCE", 0.2)
     async with running(reactor) as run:
@@ -361,12 +363,12 @@ async def test_whatAWorkerLogsIsLogged(reactor: Any) -> None:
             events.append(event)
             told.callback(None)
 
-    workers.Worker._log.observer.addObserver(observe)  # type: ignore[attr-defined]
+    Worker._log.observer.addObserver(observe)  # type: ignore[attr-defined]
     try:
         relay.openRelay()
         await told.addTimeout(SECONDS, reactor)
     finally:
-        workers.Worker._log.observer.removeObserver(observe)  # type: ignore[attr-defined]
+        Worker._log.observer.removeObserver(observe)  # type: ignore[attr-defined]
         await relay.closeRelay()
     [event] = events
     assert event["log_level"].name == "warn"
@@ -457,7 +459,7 @@ class Mortal(Worker):
 
     def __init__(self, clock: Clock) -> None:
         route = RouteModel.of(["udp://:5000"], ["udp://127.0.0.1:9"])
-        super().__init__(clock, 1, [route])
+        super().__init__(clock, 1, Share((route,), (0,)))
         self.started: list[float] = []
 
     def _newProcess(self) -> Any:

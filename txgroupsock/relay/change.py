@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.interfaces import IRelayOutput, IRunReceiver
+from txgroupsock.primitives.run import Run
+from txgroupsock.relay.matching import Likeness, matches
+from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.route import Route
@@ -59,7 +62,9 @@ class Change:
         self, reactor: Any, inputs: SharedInputs, routes: Sequence[Route], model: RelayModel
     ) -> None:
         """@param routes: those that run, whose inputs are shares of C{inputs}."""
-        found = _matches(routes, model.routes)
+        likenesses = [Likeness.ofModel(each) for each in model.routes]
+        indices = matches([_likenessOf(each) for each in routes], likenesses)
+        found = [None if index is None else routes[index] for index in indices]
         self._steps = [
             _Step.of(reactor, inputs, wanted, there)
             for wanted, there in zip(model.routes, found, strict=True)
@@ -68,6 +73,7 @@ class Change:
         self._gone = [each for each in routes if id(each) not in goingOn]
         self._opened: list[Callable[[], Deferred[None]]] = []
         self._opening: InputShare | None = None
+        self._released: list[InputShare] = []
 
     @property
     def news(self) -> int:
@@ -76,12 +82,12 @@ class Change:
 
     async def openNew(self, isWanted: Callable[[], bool]) -> None:
         """
-        Open what is new, for L{commit} to take it over at once.
+        Open what is new; what comes in there is nobody's until L{commit}.
 
         @param isWanted: whether to go on, asked after each wait.
         @raise OSError: something could not be opened; all is as it was before.
         """
-        released: list[InputShare] = []
+        released = self._released
         while True:
             try:
                 self._openNew()
@@ -94,9 +100,15 @@ class Change:
                     if isWanted():
                         continue
                 if isWanted():
-                    self._openAgain(released)
+                    self._openAgain()
                 raise
             return
+
+    async def undo(self, isWanted: Callable[[], bool]) -> None:
+        """Instead of L{commit}: have all as it was before L{openNew}, if it is still wanted."""
+        await self._closeNew()
+        if isWanted():
+            self._openAgain()
 
     def commit(self) -> tuple[list[Route], Outcome, Deferred[Any]]:
         """
@@ -123,7 +135,7 @@ class Change:
         for step in self._steps:
             if step.newInput is not None:
                 self._opening = step.newInput
-                step.newInput.openInput(step.route)
+                step.newInput.openInput(_NOBODY)
                 self._opened.append(step.newInput.closeInput)
         self._opening = None
         for step in self._steps:
@@ -144,8 +156,8 @@ class Change:
         port = self._opening.model.port
         return [each for each in going if isinstance(each, InputShare) and each.model.port == port]
 
-    def _openAgain(self, shares: Sequence[InputShare]) -> None:
-        for each in shares:
+    def _openAgain(self) -> None:
+        for each in self._released:
             try:
                 each.openInput(each.receiver)
             except OSError as error:
@@ -184,7 +196,8 @@ class _Step:
         missing: dict[OutputModel, IRelayOutput] = {
             each: UDPOutput(reactor, each) for each in wanted.outputs if each not in has
         }
-        if there is not None and _inputKey(there) == _keyOf(wanted.input):
+        likeness = Likeness.ofModel(wanted)
+        if there is not None and _likenessOf(there).input == likeness.input:
             return cls(wanted, there, False, None, missing, kept)
         incoming = inputs.share(wanted.input)
         route = there or Route(incoming, (), name=wanted.name)
@@ -206,8 +219,8 @@ class _Step:
         """Where it belongs in L{Outcome}."""
         if self.isNew:
             return "opened"
-        isOther = self.newInput is not None or self.newOutputs or self.gone
-        return "changed" if isOther or self._wantsOtherLatency else "unchanged"
+        isKept = _likenessOf(self.route).isKeptBy(Likeness.ofModel(self.wanted))
+        return "unchanged" if isKept else "changed"
 
     @property
     def _wantsOtherLatency(self) -> bool:
@@ -242,32 +255,27 @@ class _Step:
         # The input knows the others already, unless it is another one.
         for output in route.outputs if self.newInput is not None else self.newOutputs.values():
             route.outputOpened(output)
+        if self.newInput is not None:
+            self.newInput.begin(route)
         route.name = self.wanted.name
         return closed
 
 
-def _matches(routes: Sequence[Route], wanted: Sequence[RouteModel]) -> list[Route | None]:
-    """For each route that is wanted, the one that goes on as it; each goes on once at most."""
-    found: list[Route | None] = [None] * len(wanted)
-    left = list(routes)
-    for keyOf, keyOfWanted in _LIKENESSES:
-        waiting: defaultdict[Hashable, list[Route]] = defaultdict(list)
-        for route in reversed(left):
-            waiting[keyOf(route)].append(route)
-        for index, model in enumerate(wanted):
-            if found[index] is None and waiting.get(keyOfWanted(model)):
-                found[index] = waiting[keyOfWanted(model)].pop()
-        left = [route for each in waiting.values() for route in reversed(each)]
-    return found
+@implementer(IRunReceiver)
+class _Nobody:
+    """Has what comes in before it is anybody's."""
+
+    def runReceived(self, run: Run) -> None:
+        """See L{IRunReceiver}."""
 
 
-def _keyOf(model: InputModel) -> Hashable:
-    """What is received, in whatever order its sources were given."""
-    return model.heard(()), frozenset(model.sources)
+_NOBODY = _Nobody()
 
 
-def _inputKey(route: Route) -> Hashable:
-    return _keyOf(route.input.model) if isinstance(route.input, InputShare) else None
+def _likenessOf(route: Route) -> Likeness:
+    incoming = route.input
+    model = incoming.model if isinstance(incoming, InputShare) else None
+    return Likeness.of(model, map(_outputKey, route.outputs), route.name)
 
 
 def _outputKey(output: IRelayOutput) -> Any:
@@ -276,18 +284,3 @@ def _outputKey(output: IRelayOutput) -> Any:
 
 def _closing(report: Sequence[str]) -> list[str]:
     return [f"closed: {each}" for each in report]
-
-
-# By which of these a route goes on, the first that will do.
-_LIKENESSES: Sequence[tuple[Callable[[Route], Hashable], Callable[[RouteModel], Hashable]]] = (
-    (
-        lambda route: (_inputKey(route), frozenset(map(_outputKey, route.outputs)), route.name),
-        lambda model: (_keyOf(model.input), frozenset(model.outputs), model.name),
-    ),
-    (
-        lambda route: (_inputKey(route), frozenset(map(_outputKey, route.outputs))),
-        lambda model: (_keyOf(model.input), frozenset(model.outputs)),
-    ),
-    (lambda route: route.name, lambda model: model.name),
-    (_inputKey, lambda model: _keyOf(model.input)),
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -14,7 +14,6 @@ from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.config import ConfigurationError
 from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.viewers import ViewerService
 
 
@@ -118,18 +117,11 @@ class Control:
 
     async def _goOver(self, configuration: Configuration) -> Outcome:
         """Open what is new of all parts, and then let go of what is old."""
-        relay = configuration.relay
-        isSame = evolve(relay, workers=None) == evolve(self.configuration.relay, workers=None)
-        if not isSame and not isinstance(self.relay, Relay):
-            raise RuntimeError("routes that workers share change at the next start only")
         change = None
         if self.viewers is not None and configuration.viewers != self.configuration.viewers:
             change = await self.viewers.prepare(configuration.viewers)
         try:
-            if isinstance(self.relay, Relay):
-                outcome = await self.relay.change(relay)
-            else:
-                outcome = Outcome(unchanged=tuple(each.name for each in relay.routes))
+            outcome: Outcome = await self.relay.change(configuration.relay)
         except BaseException:
             if change is not None:
                 await change.abandon()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gatherResults
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
@@ -71,28 +71,38 @@ class Relay:
         changed = self._changing.run(lambda: None)
         return gatherResults([*closed, changed]).addCallback(lambda _: atTheEnd)
 
-    def change(self, model: RelayModel) -> Deferred[Outcome]:
+    def change(
+        self, model: RelayModel, agree: Callable[[], Awaitable[bool]] | None = None
+    ) -> Deferred[Outcome]:
         """
-        Go over to another model, all of it or nothing; see L{Change}.
+        See L{IRelay} and L{Change}.
 
-        What is in both stays as it is, open, and loses nothing.  One change is made after another.
-
-        @return: fires when what is gone is closed; or fails with the L{OSError} why something new
-            could not be opened, and all is as it was before.
-        @raise RuntimeError: this relay was not made by L{of}, or (in the L{Deferred}) is not open.
+        @param agree: asked when all that is new is open, and nothing is closed: whether to go
+            on.  If not, the L{Deferred} fails with L{CancelledError}, and all is as it was before.
+        @raise RuntimeError: this relay was not made by L{of}.
         """
         inputs = self._inputs
         if inputs is None:
             raise RuntimeError("only a relay that Relay.of made can go over to another model")
 
-        return self._changing.run(lambda: Deferred.fromCoroutine(self._change(model, inputs)))
+        return self._changing.run(
+            lambda: Deferred.fromCoroutine(self._change(model, inputs, agree))
+        )
 
-    async def _change(self, model: RelayModel, inputs: SharedInputs) -> Outcome:
+    async def _change(
+        self,
+        model: RelayModel,
+        inputs: SharedInputs,
+        agree: Callable[[], Awaitable[bool]] | None,
+    ) -> Outcome:
         if not self._isOpen:
             raise RuntimeError("this relay is not open, so nothing can be changed in it")
         change = Change(self._reactor, inputs, self.routes, model)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
         await change.openNew(lambda: self._isOpen)
+        if agree is not None and not (await agree() and self._isOpen):
+            await change.undo(lambda: self._isOpen)
+            raise CancelledError("the change was given up")
         routes, outcome, closed = change.commit()
         self.routes, self.model = tuple(routes), model
         await closed

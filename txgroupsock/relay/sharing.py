@@ -131,6 +131,12 @@ class InputShare:
         self._shared = self._inputs.opened(self)
         self._before = self._shared.input.counters.copy()
 
+    def begin(self, receiver: IRunReceiver) -> None:
+        """Give another receiver what comes from now on, and count from here; it is open."""
+        self.receiver = receiver
+        if self._shared is not None:
+            self._before = self._shared.input.counters.copy()
+
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
         shared = self._shared

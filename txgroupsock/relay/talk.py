@@ -7,10 +7,20 @@ What a relay and its worker processes say to each other over pipes: a JSON objec
     run      groups, gids, uids                    log      level, namespace, time, text
     count                                          counts   counters
     status                                         status   status
+    change   routes                                prepared
+                                                   refused  problem
+    commit                                         committed status
+                                                   changed  lines
+    abandon                                        kept
     stop                                           ended    status
 
 A worker opens its routes at once but relays only from C{run} on.  C{status} is a list of
 L{RouteStatus} as JSON, C{counters} one of L{packed} lists for the same routes.
+
+When it is to C{change} its routes it opens what is new, and closes nothing yet: so that all the
+workers of a relay can open theirs before the first of them has to C{commit}.  Once one has
+C{committed}, what it says is of its new routes; it has C{changed} when the old ones are closed.
+Whatever became of a change, it can be told to C{abandon} it instead.
 """
 
 from __future__ import annotations

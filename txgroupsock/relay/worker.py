@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.logger import (
@@ -72,6 +72,8 @@ class Worker(Talk):
         self.isRunning = False
         self._lost: Deferred[None] = Deferred()
         self._isStopping = self._isPaused = False
+        self._decision: Deferred[bool] | None = None  # on the change that is being made
+        self._changed: Deferred[None] = succeed(None)  # the last change is over
         self._held: deque[dict[str, object]] = deque(maxlen=_HELD)
 
     # What it is told
@@ -125,6 +127,49 @@ class Worker(Talk):
     def _status(self) -> None:
         self.say("status", status=self._statusNow())
 
+    def _change(self, routes: Sequence[Any]) -> None:
+        """Open what is new in other routes, and wait to be told whether to go over to them."""
+        self._decision = Deferred()
+        self._changed = Deferred.fromCoroutine(self._goOver(routes, self._decision))
+
+    async def _goOver(self, routes: Sequence[Any], decision: Deferred[bool]) -> None:
+        async def agree() -> bool:
+            self._answer("prepared")
+            return await decision
+
+        try:
+            model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
+            outcome = await self._relay.change(model, agree)
+        except CancelledError:
+            pass
+        except (OSError, RuntimeError) as error:
+            self._answer("refused", problem=str(error))
+        except Exception as error:  # noqa: BLE001 - nobody else would tell the parent
+            self._log.failure("the routes could not be changed")
+            problem = f"a worker process failed with {error!r}, please report it"
+            self._answer("refused", problem=problem)
+        else:
+            self._answer("changed", lines=outcome.lines)
+
+    def _commit(self) -> None:
+        self._decide(True)
+        self.say("committed", status=self._statusNow())
+
+    def _abandon(self) -> None:
+        self._decide(False)
+        self._changed.addCallback(lambda _: self._answer("kept"))
+
+    def _decide(self, isWanted: bool) -> None:  # noqa: FBT001 - what it says
+        decision, self._decision = self._decision, None
+        if decision is None:
+            raise ValueError("there is no change to decide on")
+        decision.callback(isWanted)
+
+    def _answer(self, kind: str, **fields: object) -> None:
+        """Say something some time after it was asked for: there may be nobody left."""
+        if not self._isStopping and not self._lost.called:
+            self.say(kind, **fields)
+
     def _stop(self) -> None:
         wasStopping, self._isStopping = self._isStopping, True
         if self._reactor.running and not wasStopping:
@@ -135,6 +180,9 @@ class Worker(Talk):
         "run": _run,
         "count": _count,
         "status": _status,
+        "change": _change,
+        "commit": _commit,
+        "abandon": _abandon,
         "stop": _stop,
     }
 
@@ -193,6 +241,8 @@ class Worker(Talk):
             self.transport.unregisterProducer()
             self.transport.loseConnection()  # once all that was said is written
         closing: list[Deferred[Any]] = [self._relay.closeRelay(), self._lost]
+        if self._decision is not None:
+            self._decide(False)
         closed: Deferred[Any] = gatherResults(closing)
         return closed.addTimeout(_PATIENCE, self._reactor).addErrback(lambda _: None)
 

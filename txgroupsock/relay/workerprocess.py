@@ -50,12 +50,14 @@ class Events:
     @ivar ready: its routes are open; with what they are now.
     @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}.
     @ivar reported: with what its routes are now.
+    @ivar committed: it has gone over to other routes; with what these are now.
     @ivar ended: the process is no more, nor will anything more come from it; why it is not.
     """
 
     ready: Callable[[list[RouteStatus]], None]
     counted: Callable[[list[list[Counters]]], None]
     reported: Callable[[list[RouteStatus]], None]
+    committed: Callable[[list[RouteStatus]], None]
     ended: Callable[[str], None]
 
 
@@ -85,6 +87,7 @@ class WorkerProcess(Talk):
         self.reactor = self.problem = ""
         self.isReady = self.isOnReactor = self.isCounting = False
         self._waiting: deque[Deferred[None]] = deque()
+        self._answers: deque[Deferred[Any]] = deque()  # to what was said of changes, in order
         self._lastWords = ""  # what it wrote that was no message: an error of Python's
         self._pipesEnded = False
         self._exit = ""
@@ -165,6 +168,33 @@ class WorkerProcess(Talk):
         self.say("status")
         return waiting
 
+    def askChange(self, routes: Sequence[RouteModel]) -> Deferred[None]:
+        """
+        Have it open what is new in other routes.
+
+        @return: fires when that is open; or fails with L{OSError}: why it is not, or that the
+            process has ended.
+        """
+        return self._ask("change", routes=[each.toJSON() for each in routes])
+
+    def commitChange(self) -> Deferred[list[str]]:
+        """
+        Have it go over to these routes.
+
+        @return: fires, when what is gone is closed, with lines for the log; or fails as above.
+        """
+        return self._ask("commit")
+
+    def abandonChange(self) -> Deferred[None]:
+        """Have it close what was opened for these routes; fires when it has, or fails as above."""
+        return self._ask("abandon")
+
+    def _ask(self, kind: str, **fields: object) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self._answers.append(answer)
+        self.say(kind, **fields)
+        return answer
+
     def stop(self) -> None:
         """Have it say how far it came, and end; or kill it."""
         if self.isReady:
@@ -209,6 +239,19 @@ class WorkerProcess(Talk):
         finally:
             waiting.callback(None)
 
+    def _done(self) -> None:
+        self._answers.popleft().callback(None)
+
+    def _refused(self, problem: str) -> None:
+        self._answers.popleft().errback(OSError(str(problem)))
+
+    def _committed(self, status: list[Any]) -> None:
+        self._events.committed([RouteStatus.fromJSON(each) for each in status])
+
+    def _changed(self, lines: list[str]) -> None:
+        told = [str(each) for each in lines]
+        self._answers.popleft().callback(told)
+
     def _ended(self, status: list[Any]) -> None:
         self._events.reported([RouteStatus.fromJSON(each) for each in status])
 
@@ -230,6 +273,11 @@ class WorkerProcess(Talk):
         "failed": _failed,
         "counts": _counts,
         "status": _status,
+        "prepared": _done,
+        "refused": _refused,
+        "committed": _committed,
+        "changed": _changed,
+        "kept": _done,
         "ended": _ended,
         "log": _logged,
     }
@@ -281,7 +329,13 @@ class WorkerProcess(Talk):
             self._waiting.popleft().callback(None)
         # Not at once: the reactor may hold further events of these pipes, and would take them
         # for those of new pipes with the same numbers.
-        self._reactor.callLater(0, self._events.ended, self._exit)
+        self._reactor.callLater(0, self._end)
+
+    def _end(self) -> None:
+        self._events.ended(self._exit)
+        while self._answers:
+            problem = f"worker {self._number} {self._exit}"
+            self._answers.popleft().errback(ConnectionError(problem))
 
     def _closePipes(self) -> None:
         for each in (self._reading, self._writing):

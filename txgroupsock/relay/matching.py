@@ -1,0 +1,78 @@
+"""Which route goes on as which, where other routes follow those that run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from txgroupsock.relay.model import InputModel
+    from txgroupsock.relay.plan import RouteModel
+
+
+@frozen
+class Likeness:
+    """
+    What of a route tells which other it can go on as.
+
+    @ivar input: what it receives, in whatever order its sources were given; L{None} if that is
+        no L{InputModel}.
+    @ivar outputs: where it goes.
+    @ivar latency: see L{InputModel}.
+    """
+
+    input: Hashable
+    outputs: frozenset[Hashable]
+    name: str
+    latency: float | None = None
+
+    @classmethod
+    def of(cls, incoming: InputModel | None, outputs: Iterable[Hashable], name: str) -> Likeness:
+        """The likeness of a route with this input, these outputs and this name."""
+        if incoming is None:
+            return cls(None, frozenset(outputs), name)
+        key = (incoming.heard(()), frozenset(incoming.sources))
+        return cls(key, frozenset(outputs), name, incoming.latency)
+
+    @classmethod
+    def ofModel(cls, route: RouteModel) -> Likeness:
+        """The likeness of a route that is described."""
+        return cls.of(route.input, route.outputs, route.name)
+
+    def isKeptBy(self, wanted: Likeness) -> bool:
+        """Whether nothing needs to be opened, closed or set for this to go on as that."""
+        mine = (self.input, self.outputs, self.latency)
+        return mine == (wanted.input, wanted.outputs, wanted.latency)
+
+
+def matches(there: Sequence[Likeness], wanted: Sequence[Likeness]) -> list[int | None]:
+    """
+    For each route that is wanted, by index, the one that goes on as it; each does once at most.
+
+    That is one with the same input and outputs, else with its name, else with its input.  Of
+    several that are alike the first goes on as the first; so where both are shared out, and what
+    goes on as another is in the same share, matching each share alone gives the same.
+    """
+    found: list[int | None] = [None] * len(wanted)
+    left = list(range(len(there)))
+    for keyOf in _KEYS:
+        waiting: defaultdict[Hashable, list[int]] = defaultdict(list)
+        for index in reversed(left):
+            waiting[keyOf(there[index])].append(index)
+        for number, each in enumerate(wanted):
+            if found[number] is None and waiting.get(keyOf(each)):
+                found[number] = waiting[keyOf(each)].pop()
+        left = sorted(index for each in waiting.values() for index in each)
+    return found
+
+
+# What both have to have in common, the first that will do.
+_KEYS: Sequence[Callable[[Likeness], Hashable]] = (
+    lambda route: (route.input, route.outputs, route.name),
+    lambda route: (route.input, route.outputs),
+    lambda route: route.name,
+    lambda route: route.input,
+)
