@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from txgroupsock.relay.service import RelayService
 
 HOST = "127.0.0.1"
 NOWHERE = "udp://127.0.0.1:9"
-A = "udp://239.7.6.1:5000?interface=lo"
 
 
 def routeText(source: str, *targets: str, more: str = "") -> str:
@@ -291,32 +290,68 @@ def test_SIGHUPReloadsARealRelay(tmp_path: Path) -> None:
             assert re.search("in, .*: 4 datagrams, 20 bytes, 0 dropped", relay.text)
 
 
-def test_workersGoOnAsTheyAre(tmp_path: Path) -> None:
-    """On SIGHUP a relay with workers checks the file, says that it has to wait, and runs on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((HOST, 0))
-        sock.settimeout(SECONDS)
-        port, to = freePort(), url(HOST, sock.getsockname()[1])
-        routes = routeText(url(HOST, port), to) + routeText(url(HOST, freePort()), NOWHERE)
-        (tmp_path / "relay.toml").write_text("workers = 2\n" + routes)
-        with Twistd(tmp_path, "--config=relay.toml") as relay:
-            relay.waitFor("SIGHUP reads relay.toml again\n")
-            relay.waitFor(f"sending to {HOST} port {sock.getsockname()[1]}")
-            (tmp_path / "relay.toml").write_text("workers = 2\n" + routes + routeText(A, NOWHERE))
+def test_SIGHUPReloadsWorkers(tmp_path: Path) -> None:
+    """On SIGHUP a relay with workers goes over to the file too, or leaves all as it was; a worker
+    that is killed after that is started again with its new routes, and all of them are counted on.
+    """
+    path, ports = tmp_path / "relay.toml", [freePort() for _ in range(3)]
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in ports
+        ]
+        for sock in sockets:
+            sock.bind((HOST, 0))
+            sock.settimeout(SECONDS)
+        routes = [
+            routeText(url(HOST, port), url(HOST, sock.getsockname()[1]))
+            for port, sock in zip(ports, sockets, strict=True)
+        ]
+        taken = routeText(url(HOST, sockets[0].getsockname()[1]), "udp://127.0.0.1:9")
+        sent = [0, 0, 0]
+
+        def flow(*numbers: int) -> None:
+            for number in numbers:
+                sent[number] += 1
+                send(b"x", HOST, ports[number])
+                assert sockets[number].recv(100) == b"x"
+
+        path.write_text("workers = 2\n" + "".join(routes[:2]))
+        relay = stack.enter_context(Twistd(tmp_path, "--config=relay.toml"))
+        pids = [int(relay.waitFor(f"worker {n} is process ([0-9]+)")[1]) for n in (1, 2)]
+        relay.waitFor("SIGHUP reads relay.toml again\n")
+        flow(0, 1)
+        for text, pattern, flowing in (
+            (routes, "relay.toml has been taken over: 2 unchanged, 1 opened\n", (0, 1, 2)),
+            ([taken], "relay.toml has not been taken over: all is as it was before\n", (0, 1, 2)),
+            (routes[:0:-1], "relay.toml has been taken over: 2 unchanged, 1 closed\n", (1, 2)),
+        ):
+            path.write_text("workers = 2\n" + "".join(text))
             relay.signal(signal.SIGHUP)
-            relay.waitFor("routes that workers share change at the next start only\n")
-            send(b"x", HOST, port)
-            assert sock.recv(100) == b"x"
-            relay.signal(signal.SIGTERM)
-            assert relay.end() == -signal.SIGTERM
+            relay.waitFor(pattern)
+            flow(*flowing)
+        relay.text = ""
+        relay.signal(signal.SIGUSR1)
+        relay.waitFor("(?s)(in, .*out, .*){2}\n")
+        for number in (1, 2):
+            os.kill(pids[number - 1], signal.SIGKILL)
+            relay.waitFor(f"worker {number} is process [0-9]+, with 1 routes and 1 outputs")
+        flow(1, 2)
+        relay.text = ""
+        relay.signal(signal.SIGTERM)
+        assert relay.end() == -signal.SIGTERM
+        counted = re.findall("in, listening on .* port ([0-9]+): ([0-9]+) datagrams", relay.text)
+        assert counted == [(str(ports[2]), str(sent[2])), (str(ports[1]), str(sent[1]))]
+        assert "Traceback" not in relay.text
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("group", [HOST, "239.7.5.1"], ids=["unicast", "multicast"])
-def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str) -> None:
-    """While 5,000 datagrams a second flow, dozens of reloads, wrong files among them, lose and
-    double none of them on the routes that stay, nor on one whose other outputs change.
+@pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
+def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str, workers: int) -> None:
+    """While 5,000 datagrams a second flow, dozens of reloads, wrong files among them and such as
+    cannot be opened, lose and double none of them on the routes that stay, nor on one whose other
+    outputs change; in one process, and in each of several.
     """
     path, chance = tmp_path / "relay.toml", random.Random(7)
     options = "" if group == HOST else "?interface=lo"
@@ -338,7 +373,11 @@ def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str) -> None:
             *(routeText(url(HOST, each), NOWHERE) for each in chance.sample(others, 20)),
         ]
         chance.shuffle(routes)
-        return "".join(routes)
+        return f"workers = {workers}\n" + "".join(routes)
+
+    def wrong(count: int) -> str:
+        cannot = routeText("udp://192.0.2.1:5000", NOWHERE)
+        return text() + cannot if count % 20 == 9 else "route = 3"
 
     path.write_text(text())
     with (
@@ -351,7 +390,7 @@ def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str) -> None:
         for count in range(60):
             before = [each.sent for each in streams]
             relay.text = ""
-            path.write_text("route = 3" if count % 10 == 9 else text())
+            path.write_text(wrong(count) if count % 10 == 9 else text())
             relay.signal(signal.SIGHUP)
             relay.waitFor("relay.toml has (not )?been taken over.*\n")
             for each, sent in zip(streams, before, strict=True):

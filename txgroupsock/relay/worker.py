@@ -73,7 +73,7 @@ class Worker(Talk):
         self._lost: Deferred[None] = Deferred()
         self._isStopping = self._isPaused = False
         self._decision: Deferred[bool] | None = None  # on the change that is being made
-        self._changed: Deferred[None] = succeed(None)  # the last change is over
+        self._changed: Deferred[Any] = succeed(None)  # the last change is over
         self._held: deque[dict[str, object]] = deque(maxlen=_HELD)
 
     # What it is told
@@ -132,14 +132,18 @@ class Worker(Talk):
         self._decision = Deferred()
         self._changed = Deferred.fromCoroutine(self._goOver(routes, self._decision))
 
-    async def _goOver(self, routes: Sequence[Any], decision: Deferred[bool]) -> None:
+    async def _goOver(
+        self, routes: Sequence[Any], decision: Deferred[bool]
+    ) -> tuple[str, ...] | None:
+        """@return: for the log, when what is gone is closed; L{None} if all stays as it is."""
+
         async def agree() -> bool:
             self._answer("prepared")
             return await decision
 
         try:
             model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
-            outcome = await self._relay.change(model, agree)
+            return (await self._relay.change(model, agree)).lines
         except CancelledError:
             pass
         except (OSError, RuntimeError) as error:
@@ -148,12 +152,16 @@ class Worker(Talk):
             self._log.failure("the routes could not be changed")
             problem = f"a worker process failed with {error!r}, please report it"
             self._answer("refused", problem=problem)
-        else:
-            self._answer("changed", lines=outcome.lines)
+        return None
 
     def _commit(self) -> None:
         self._decide(True)
         self.say("committed", status=self._statusNow())
+        self._changed.addCallback(self._sayChanged)
+
+    def _sayChanged(self, lines: tuple[str, ...] | None) -> None:
+        if lines is not None:  # else it has said why
+            self._answer("changed", lines=lines)
 
     def _abandon(self) -> None:
         self._decide(False)
