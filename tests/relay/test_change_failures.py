@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, loggedLines, send, url
 from tests.relay.test_change import HOST, NOWHERE, modelOf, relaying, reports, socketOf
@@ -155,6 +157,67 @@ async def test_aClosedRelayIsNotChanged(reactor: Any) -> None:
     with pytest.raises(RuntimeError, match="not open"):
         await relay.change(modelOf())
     assert [each.input.describe() for each in relay.routes] == [[]]
+
+
+@pytest.mark.parametrize("isWanted", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_aChangeMayNeedAgreement(reactor: Any, isWanted: bool) -> None:
+    """Whoever is asked finds all that is new open, what is in its way closed, and the rest as it
+    was; if the answer is no, all is as it was before.  What arrives before the answer is for
+    nobody.
+    """
+    port, new, third = freePort(), freePort(), freePort()
+    with Listener(reactor, HOST) as listener:
+        to, asked, answer = [url(HOST, listener.port)], Deferred[None](), Deferred[bool]()
+
+        async def agree() -> bool:
+            asked.callback(None)
+            return await answer
+
+        stays = (url(HOST, third), to, "stays")
+        async with relaying(reactor, (f"udp://:{port}", to, "wide"), stays) as relay:
+            changing = relay.change(
+                modelOf((url(HOST, port), to, "wide"), stays, (url(HOST, new), to, "new")), agree
+            )
+            await asked
+            for each in (new, port, third):
+                send(b"%d" % each, HOST, each)
+            assert await listener.payloads(1) == [b"%d" % third]
+            await deferLater(reactor, 0)
+            answer.callback(isWanted)
+            if isWanted:
+                assert str(await changing) == "1 unchanged, 1 changed, 1 opened"
+            else:
+                with pytest.raises(CancelledError):
+                    await changing
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                    sock.bind((HOST, new))
+            send(b"x", HOST, port)
+            assert (await listener.payloads(2))[1:] == [b"x"]
+            names = [("wide", 1), ("stays", 1), ("new", 0)][: 3 if isWanted else 2]
+            assert [(each.name, each.input.counters.datagrams) for each in relay.routes] == names
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatIsAgreedOnTooLateIsNotDone(reactor: Any) -> None:
+    """A relay that is closed while it waits for the answer opens nothing again."""
+    port, asked, answer = freePort(), Deferred[None](), Deferred[bool]()
+
+    async def agree() -> bool:
+        asked.callback(None)
+        return await answer
+
+    relay = Relay.of(reactor, modelOf((f"udp://:{port}", [NOWHERE])))
+    relay.openRelay()
+    changing = relay.change(modelOf((url(HOST, port), [NOWHERE])), agree)
+    await asked
+    closing = relay.closeRelay()
+    answer.callback(True)
+    with pytest.raises(CancelledError):
+        await changing
+    await closing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((HOST, port))
 
 
 def test_routesOfOnesOwnAreNotChanged() -> None:

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -288,60 +288,6 @@ def test_SIGHUPReloadsARealRelay(tmp_path: Path) -> None:
             assert "Unhandled" not in relay.text
             assert "relay.toml:2: route[1].to: it is a whole number" in relay.text
             assert re.search("in, .*: 4 datagrams, 20 bytes, 0 dropped", relay.text)
-
-
-def test_SIGHUPReloadsWorkers(tmp_path: Path) -> None:
-    """On SIGHUP a relay with workers goes over to the file too, or leaves all as it was; a worker
-    that is killed after that is started again with its new routes, and all of them are counted on.
-    """
-    path, ports = tmp_path / "relay.toml", [freePort() for _ in range(3)]
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in ports
-        ]
-        for sock in sockets:
-            sock.bind((HOST, 0))
-            sock.settimeout(SECONDS)
-        routes = [
-            routeText(url(HOST, port), url(HOST, sock.getsockname()[1]))
-            for port, sock in zip(ports, sockets, strict=True)
-        ]
-        taken = routeText(url(HOST, sockets[0].getsockname()[1]), "udp://127.0.0.1:9")
-        sent = [0, 0, 0]
-
-        def flow(*numbers: int) -> None:
-            for number in numbers:
-                sent[number] += 1
-                send(b"x", HOST, ports[number])
-                assert sockets[number].recv(100) == b"x"
-
-        path.write_text("workers = 2\n" + "".join(routes[:2]))
-        relay = stack.enter_context(Twistd(tmp_path, "--config=relay.toml"))
-        pids = [int(relay.waitFor(f"worker {n} is process ([0-9]+)")[1]) for n in (1, 2)]
-        relay.waitFor("SIGHUP reads relay.toml again\n")
-        flow(0, 1)
-        for text, pattern, flowing in (
-            (routes, "relay.toml has been taken over: 2 unchanged, 1 opened\n", (0, 1, 2)),
-            ([taken], "relay.toml has not been taken over: all is as it was before\n", (0, 1, 2)),
-            (routes[:0:-1], "relay.toml has been taken over: 2 unchanged, 1 closed\n", (1, 2)),
-        ):
-            path.write_text("workers = 2\n" + "".join(text))
-            relay.signal(signal.SIGHUP)
-            relay.waitFor(pattern)
-            flow(*flowing)
-        relay.text = ""
-        relay.signal(signal.SIGUSR1)
-        relay.waitFor("(?s)(in, .*out, .*){2}\n")
-        for number in (1, 2):
-            os.kill(pids[number - 1], signal.SIGKILL)
-            relay.waitFor(f"worker {number} is process [0-9]+, with 1 routes and 1 outputs")
-        flow(1, 2)
-        relay.text = ""
-        relay.signal(signal.SIGTERM)
-        assert relay.end() == -signal.SIGTERM
-        counted = re.findall("in, listening on .* port ([0-9]+): ([0-9]+) datagrams", relay.text)
-        assert counted == [(str(ports[2]), str(sent[2])), (str(ports[1]), str(sent[1]))]
-        assert "Traceback" not in relay.text
 
 
 @pytest.mark.slow

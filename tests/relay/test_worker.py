@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 
-from tests.relay.support import SECONDS, freePort
+from tests.relay.support import SECONDS, freePort, loggedLines
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.worker import Worker
 
@@ -123,6 +125,93 @@ def test_whatTheRelayCannotExpectFailsToo(reactor: Any) -> None:
     [failed] = [each for each in pipe.messages() if each["kind"] == "failed"]
     assert failed["problem"] == "a worker process failed with KeyError('address'), please report it"
     assert pipe.disconnecting
+
+
+def routeTo(port: int) -> dict[str, Any]:
+    """A route as it is told."""
+    return RouteModel.of([f"udp://127.0.0.1:{port}"], ["udp://127.0.0.1:9"]).toJSON()
+
+
+def opened(port: int) -> tuple[Worker, Pipe]:
+    """A worker with a route, which has said so."""
+    worker, pipe = connected()
+    worker._open("txgroupsock.interfaces", [routeTo(port)])
+    pipe.clear()  # type: ignore[no-untyped-call]
+    return worker, pipe
+
+
+def told(worker: Worker, kind: str, **fields: object) -> None:
+    """Tell a worker something."""
+    worker.lineReceived(json.dumps({"kind": kind, **fields}).encode())
+
+
+@pytest_twisted.ensureDeferred
+async def test_aChangeWaitsForTheDecision(reactor: Any) -> None:
+    """What is new is open before anything is closed; once it is decided the worker says first what
+    its routes are now, and in the end that what is gone is closed.
+    """
+    before, after = freePort(), freePort()
+    worker, pipe = opened(before)
+    told(worker, "change", routes=[routeTo(after)])
+    assert pipe.messages() == [{"kind": "prepared"}]
+    for port in (before, after):
+        with pytest.raises(OSError, match="in use"), socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", port))
+    told(worker, "commit")
+    told(worker, "count")
+    await worker._changed
+    _, committed, counts, changed = pipe.messages()
+    assert committed["kind"] == "committed"
+    assert committed["status"][0]["input"]["state"] == [f"listening on 127.0.0.1 port {after}"]
+    assert counts == {"kind": "counts", "counters": [[[0, 0, {}]] * 2]}
+    assert changed["lines"][0] == f"listening on 127.0.0.1 port {after}"
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", before))
+    await worker._relay.closeRelay()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aChangeThatIsAbandonedLeavesAllAsItWas(reactor: Any) -> None:
+    """What was opened for it is closed by the time that the worker says so; whatever became of a
+    change, it can be abandoned.
+    """
+    before, after = freePort(), freePort()
+    worker, pipe = opened(before)
+    told(worker, "change", routes=[routeTo(after)])
+    told(worker, "abandon")
+    await worker._changed
+    assert [each["kind"] for each in pipe.messages()] == ["prepared", "kept"]
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", after))
+        pipe.clear()  # type: ignore[no-untyped-call]
+        told(worker, "change", routes=[routeTo(after)])
+        await worker._changed
+        told(worker, "abandon")
+    [refused, kept] = pipe.messages()
+    assert refused["problem"].startswith(f"cannot bind to 127.0.0.1:{after}: Address already in")
+    assert kept == {"kind": "kept"}
+    [status] = worker._relay.status()
+    assert status.input.state == (f"listening on 127.0.0.1 port {before}",)
+    await worker._relay.closeRelay()
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatAChangeCannotExpectIsRefused(reactor: Any) -> None:
+    """An error that is no operator's mistake refuses the change, and asks to be reported; a
+    decision on nothing is no message.
+    """
+    worker, pipe = opened(freePort())
+    told(worker, "change", routes=[{"input": {}, "outputs": []}])
+    [refused] = [each for each in pipe.messages() if each["kind"] == "refused"]
+    assert refused["problem"] == (
+        "a worker process failed with KeyError('address'), please report it"
+    )
+    told(worker, "abandon")
+    with loggedLines() as lines:
+        told(worker, "commit")
+        told(worker, "abandon")
+    assert len([line for line in lines if "there is no change to decide on" in line]) == 2
+    await worker._relay.closeRelay()
 
 
 def test_whoEndsBeforeItRunsIsNotToRun() -> None:

@@ -55,6 +55,14 @@ JUNK = b"""{"kind": "status"}
 {"kind": "log", "level": "warn", "namespace": "", "time": "soon", "text": ""}
 {"kind": "open", "reactor": 5, "routes": 6}
 {"kind": "run", "groups": 1, "gids": 2, "uids": 3}
+{"kind": "change", "routes": 7}
+{"kind": "commit"}
+{"kind": "abandon"}
+{"kind": "prepared"}
+{"kind": "refused", "problem": ""}
+{"kind": "committed", "status": []}
+{"kind": "changed", "lines": 8}
+{"kind": "kept"}
 {"kind": "no"}
 
 []

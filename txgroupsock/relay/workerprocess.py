@@ -65,7 +65,7 @@ class WorkerProcess(Talk):
     """
     The parent's end of the talk with one worker process.
 
-    @ivar pid: the number of the process.
+    @ivar pid: the number of the process; 0 if it had ended before it could be known.
     @ivar reactor: the class of its reactor, once it is ready.
     @ivar isReady: whether its routes are open.
     @ivar isOnReactor: whether L{runOn} was called.
@@ -104,7 +104,7 @@ class WorkerProcess(Talk):
                 childFDs={0: toIt[0], 1: fromIt[1], 2: fromIt[1]},
             )
             mine.pop_all()
-        self.pid = int(self._process.pid)
+        self.pid = int(self._process.pid or 0)
         self._blocking = BlockingPipes(self._reading, self._writing, START_PATIENCE)
         self.talkOver(self._blocking)
 
