@@ -340,8 +340,8 @@ async def test_aWorkerThatDoesNotAnswerRefusesTheChange(reactor: Any, monkeypatc
             await b.flows()
         monkeypatch.undo()
         await a.flows()
-        assert isFree(new)
-        assert await run.totals() == {"a": (1, 1), "b": (1, 1)}
+        assert await run.totals() == {"a": (1, 1), "b": (1, 1)}  # after what it was told before
+        await until(reactor, lambda: isFree(new))
         assert await run.changed(a.to(NOWHERE), b.to(NOWHERE)) == "2 changed"
         await a.flows()
 
@@ -491,6 +491,24 @@ async def test_itCanBeClosedWhileItChanges(reactor: Any, isAgreed: bool) -> None
         assert isFree(run.a.port)
         with pytest.raises(RuntimeError, match="not open"):
             await run.relay.change(modelOf())
+
+
+@pytest_twisted.ensureDeferred
+async def test_itCanBeClosedWhileAWorkerIsStarted(reactor: Any) -> None:
+    """A worker that is being started for a change, which is closed and given up, ends for both."""
+    a, b = (Stream(reactor, each) for each in "ab")
+    relay = Workers(reactor, modelOf(a.route), 2)
+    with a.listener, b.listener:
+        relay.openRelay()
+        changing = relay.change(modelOf(a.route, b.route))
+        pids = pidsOf(relay)
+        assert len(pids) == 2
+        [_, second] = relay.workers
+        ended: list[Deferred[Any]] = [second.stop(), relay.closeRelay(), second.stop()]
+        with pytest.raises(RuntimeError, match="not open"):
+            await changing
+        assert [len(await each) for each in ended] == [0, 1, 0]
+        assert not any(isAlive(each) for each in pids)
 
 
 @pytest_twisted.ensureDeferred

@@ -59,7 +59,7 @@ class Worker:
         self._readySince = 0.0
         self._silence = 0
         self._next: IDelayedCall | None = None
-        self._stopped: Deferred[list[Placed]] | None = None
+        self._stopped: list[Deferred[list[Placed]]] = []
         self._why = ""  # there is no process
         self._wanted: Share | None = None  # what a change is to give it
         self._isDecided = False  # that it gets that
@@ -126,9 +126,10 @@ class Worker:
         if not self.process.isOnReactor:
             self.abandon()
             return succeed(self.placed)
-        self._stopped = Deferred()
-        self.process.stop()
-        return self._stopped
+        if not self._stopped:
+            self.process.stop()
+        self._stopped.append(Deferred())
+        return self._stopped[-1]
 
     def count(self) -> None:
         """Ask how far it is."""
@@ -224,8 +225,8 @@ class Worker:
         return []
 
     def _committed(self, routes: list[RouteStatus]) -> None:
-        if self._wanted is None or not self._isDecided:
-            raise ValueError("there was nothing to go over to")
+        if self._wanted is None or not self._isDecided or len(routes) != len(self._wanted.routes):
+            raise ValueError("that is not what it was to go over to")
         self._takeOver()
         self._reported(routes)
 
@@ -285,9 +286,10 @@ class Worker:
         if self._isDecided:
             self._takeOver()
         self._settled()
-        if self._stopped is not None:
-            stopped, self._stopped = self._stopped, None
-            stopped.callback(final)
+        if self._stopped:
+            stopped, self._stopped = self._stopped, []
+            for each in stopped:
+                each.callback(final)
         elif not self._isStopping and process is not None:
             self._startAgain(process, why)
 
