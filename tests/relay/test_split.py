@@ -149,7 +149,10 @@ def test_whatIsNewStaysTogether() -> None:
 def test_aPortStaysWhereItIs() -> None:
     """A new input that needs the port of one that goes is opened where that one can be closed."""
     wide = model("udp://:5000")
-    assert resplit([A, B, C], [wide, B], [None, 1, None], [1, 0], 2) == [1, 0, 0]
+    for new, old in ((A, wide), (wide, A), (wide, GROUP), (GROUP, wide)):
+        assert resplit([new, B, C], [old, B], [None, 1, None], [1, 0], 2) == [1, 0, 0]
+    for new, old in ((A, model("udp://127.0.0.2:5000")), (A, GROUP), (A, B)):
+        assert resplit([new], [old, old], [None], [1, 1], 2) == [0]
 
 
 def test_aGroupMayBeReceivedTwice() -> None:

@@ -440,6 +440,26 @@ async def test_whatOneWorkerAloneCouldDoIsRefused(reactor: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_aPortThatIsGivenUpCanBeTaken(reactor: Any) -> None:
+    """A new input may need the port of one that goes: its worker closes that first, and opens it
+    again if another worker cannot open what it has to.
+    """
+    async with running(reactor) as run:
+        a, b, port = run.a, run.b, freePort()
+        await a.flows()
+        for source in (f"udp://:{port}", url(HOST, port)):
+            moving = (source, a.route[1], source)
+            other = ("udp://192.0.2.1:5000", [NOWHERE])
+            with pytest.raises(OSError, match=r"192\.0\.2\.1"):
+                await run.changed(moving, b.to(SOMEWHERE), other)
+            await a.flows()
+            assert await run.changed(moving, b.route) == "1 unchanged, 1 opened, 1 closed"
+            a.port = port
+            await a.flows()
+            assert run.has(2) == ["b"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_oneChangeIsMadeAfterAnother(reactor: Any) -> None:
     """Changes that are asked for at once are all made, in order."""
     async with running(reactor) as run:

@@ -85,26 +85,24 @@ class _Owners:
 
     def __init__(self, routes: Sequence[RouteModel], workers: Sequence[int]) -> None:
         self._inputs: dict[InputModel, int] = {}
-        self._unicast: defaultdict[int, list[tuple[InputModel, int]]] = defaultdict(list)
+        self._ports: defaultdict[int, list[tuple[InputModel, int]]] = defaultdict(list)
         for route, worker in zip(routes, workers, strict=True):
-            incoming = route.input
-            self._inputs.setdefault(incoming.received, worker)
-            if not incoming.isMulticast:
-                self._unicast[incoming.port].append((incoming, worker))
+            self._inputs.setdefault(route.input.received, worker)
+            self._ports[route.input.port].append((route.input, worker))
 
     def of(self, incoming: InputModel) -> int | None:
         """Who has an input, or what has to be closed for it."""
         inTheWay = (
             worker
-            for other, worker in self._unicast.get(incoming.port, ())
+            for other, worker in self._ports.get(incoming.port, ())
             if _excludes(other, incoming)
         )
         return self._inputs.get(incoming.received, next(inTheWay, None))
 
 
 def _excludes(one: InputModel, other: InputModel) -> bool:
-    """Whether two inputs cannot be open at once, for only a group shares its port."""
-    if one.port != other.port or one.isMulticast or other.isMulticast:
+    """Whether two inputs cannot be open at once, for only groups share their ports."""
+    if one.port != other.port or (one.isMulticast and other.isMulticast):
         return False
     addresses = one.address, other.address
     isAny = any(each.is_unspecified for each in addresses)
@@ -136,7 +134,7 @@ def _refuseExchanged(
     kept = {(each.input.received, worker) for each, worker in zip(routes, workers, strict=True)}
     giving: defaultdict[int, list[tuple[RouteModel, int]]] = defaultdict(list)
     for route, worker in zip(there, before, strict=True):
-        if (route.input.received, worker) not in kept and not route.input.isMulticast:
+        if (route.input.received, worker) not in kept:
             giving[route.input.port].append((route, worker))
     for route, worker in zip(routes, workers, strict=True):
         if (route.input.received, worker) in open_:
