@@ -201,7 +201,7 @@ class SystemdService(Service):
 def inShort(relay: IRelay) -> str:
     """How much a relay does, in a few words: C{12 routes, 34 outputs}."""
     workers = relay.workers if isinstance(relay, Workers) else ()
-    routes: list[Any] = [route for each in workers for route in each.routes]
+    routes: list[Any] = [route for each in workers for route in each.share.routes]
     if isinstance(relay, Relay):
         routes += relay.routes
     parts = [

@@ -45,12 +45,10 @@ async def watch(relay: Running, path: str) -> Client:
 async def flows(relay: Running, stream: Stream, *clients: Client) -> None:
     """Send until everybody has some more, with nothing missing in it."""
     for each in clients:
-        first = len(each.body)
-        while len(each.body) < first + 3 * stream.size:
+        wanted = len(each.body) + 3 * stream.size
+        while len(each.body) < wanted:
             stream.send()
-            await until(relay.reactor, lambda: True)
-            size = len(each.body)
-            await each.until(relay.reactor, lambda each=each, size=size: len(each.body) > size)
+            await each.bodyOf(relay.reactor, len(each.body) + 1)
         numbers = numbersIn(each.body)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
