@@ -23,9 +23,11 @@ from txgroupsock.relay.demo import DemoService
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.tap import Options, makeService
+from txgroupsock.relay.viewers import AllowList
 from txgroupsock.relay.workers import Workers
 
 HINT = "'twistd groupsock-relay --help' lists the options"
+DEMO = "--demo shows the relay at work"
 LOW_PORT = 80
 WITHOUT_LOW_PORTS = (
     "import ctypes\n"
@@ -404,3 +406,48 @@ def test_aDaemonRotatesItsLogAndPrintsItsCounters(tmp_path: Path) -> None:
 
 def _holds(path: Path, text: str) -> bool:
     return path.exists() and text in path.read_text()
+
+
+# Viewers and operators
+
+
+def test_viewersAndOperatorsMayBeServed() -> None:
+    """--viewers with --allow, and --admin, serve what the tables of a file do, routes or not."""
+    options = parsed("--viewers=tcp:8080", "--allow=239.1.0.0/16", "--allow=[ff3e::/32]:5000")
+    configuration = options["configuration"]
+    assert configuration.viewers.endpoints == ("tcp:8080",)
+    assert configuration.viewers.allowed == AllowList.parse(["239.1.0.0/16", "[ff3e::/32]:5000"])
+    assert configuration.admin.endpoints == ()
+    assert configuration.relay.routes == ()
+    options = parsed("--admin=tcp:8088", "--from=udp://:5", "--to=udp://127.0.0.1:6")
+    assert options["configuration"].admin.endpoints == ("tcp:8088",)
+    kinds = [type(each).__name__ for each in servicesOf(options)]
+    assert kinds == ["RelayService", "ViewerService", "AdminService"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--allow=239.0.0.0/8"], f"--allow is for viewers: give --viewers, too; {HINT}"),
+        (
+            ["--admin=nonsense"],
+            (
+                "--admin: 'nonsense' is no endpoint (Unknown endpoint type: 'nonsense'); it is one of "
+                "Twisted's, such as tcp:8080:interface=127.0.0.1"
+            ),
+        ),
+        (
+            ["--viewers=tcp:8080", "--allow=10.0.0.0/8"],
+            (
+                "--allow: '10.0.0.0/8': 10.0.0.0/8 is not within the multicast groups, 224.0.0.0/4 or "
+                "ff00::/8"
+            ),
+        ),
+        (["--admin=tcp:1", "--from=udp://:5"], f"--to is missing for udp://:5; {DEMO}; {HINT}"),
+    ],
+)
+def test_wrongServicesAreAStartError(arguments: list[str], problem: str) -> None:
+    """What is wrong with them is a line that says where and how to mend it."""
+    with pytest.raises(StartError) as caught:
+        parsed(*arguments)
+    assert str(caught.value) == f"groupsock-relay: {problem}"
