@@ -432,15 +432,15 @@ def test_viewersAndOperatorsMayBeServed() -> None:
         (
             ["--admin=nonsense"],
             (
-                "--admin: 'nonsense' is no endpoint (Unknown endpoint type: 'nonsense'); it is one of "
-                "Twisted's, such as tcp:8080:interface=127.0.0.1"
+                "--admin: 'nonsense' is no endpoint (Unknown endpoint type: 'nonsense'); it is "
+                "one of Twisted's, such as tcp:8080:interface=127.0.0.1"
             ),
         ),
         (
             ["--viewers=tcp:8080", "--allow=10.0.0.0/8"],
             (
-                "--allow: '10.0.0.0/8': 10.0.0.0/8 is not within the multicast groups, 224.0.0.0/4 or "
-                "ff00::/8"
+                "--allow: '10.0.0.0/8': 10.0.0.0/8 is not within the multicast groups, 224.0.0.0/4 "
+                "or ff00::/8"
             ),
         ),
         (["--admin=tcp:1", "--from=udp://:5"], f"--to is missing for udp://:5; {DEMO}; {HINT}"),

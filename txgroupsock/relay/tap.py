@@ -179,12 +179,12 @@ class Options(usage.Options):
 
     def _fromOptions(self, workers: int | None) -> Configuration:
         given = {each: self[each] for each in ("viewers", "admin") if self[each] is not None}
+        if self["allow"] and "viewers" not in given:
+            raise usage.UsageError("--allow is for viewers: give --viewers, too")
         for inputs, outputs in self["routes"] or ([] if given else [([], [])]):
             for option, urls in (("from", inputs), ("to", outputs)):
                 if not urls:
                     raise usage.UsageError(_missing(option, inputs or outputs))
-        if self["allow"] and "viewers" not in given:
-            raise usage.UsageError("--allow is for viewers: give --viewers, too")
         document: dict[str, Any] = {each: {"listen": text} for each, text in given.items()}
         if self["allow"]:
             document["viewers"]["allow"] = self["allow"]
