@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -131,7 +132,7 @@ class Control:
         return outcome
 
     def _record(self, isDone: bool, text: str) -> None:  # noqa: FBT001 - as the field
-        self.last = ChangeStatus(self._reactor.seconds(), isDone, text)
+        self.last = ChangeStatus(time.time(), isDone, text)
 
 
 def _briefly(error: ConfigurationError) -> str:

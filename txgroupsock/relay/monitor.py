@@ -8,6 +8,7 @@ routes take 100 ms in all, which is longer than a stream should have to wait.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -51,6 +52,7 @@ class Monitor:
         self._routes: dict[str, Rates] = {}
         self._channels: dict[str, Rates] = {}
         self._began = self._lastLook = reactor.seconds()
+        self._lookedAt = 0.0
         self._looking = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._looking.clock = reactor
 
@@ -81,7 +83,7 @@ class Monitor:
         ordered = [routes.pop(name) for name in configuration.names if name in routes]
         return {
             "version": __version__,
-            "time": now,
+            "time": time.time(),  # what a reactor's clock counts from is its own affair
             "uptime": now - self._began,
             "interval": INTERVAL,
             "isReady": isReady,
@@ -101,7 +103,7 @@ class Monitor:
 
     async def historyJSON(self) -> bytes:
         """The rates of each route in the last minutes."""
-        head, texts = {"interval": INTERVAL, "time": self._lastLook}, []
+        head, texts = {"interval": INTERVAL, "time": self._lookedAt}, []
         async for name, rates in self._inTurns(tuple(self._routes.items())):
             datagrams, bits, dropped = rates.history.series()
             series = {"bits": bits, "datagrams": datagrams, "dropped": dropped}
@@ -156,7 +158,7 @@ class Monitor:
 
     async def _look(self) -> None:
         now = self._reactor.seconds()
-        seconds, self._lastLook = now - self._lastLook, now
+        seconds, self._lastLook, self._lookedAt = now - self._lastLook, now, time.time()
         control = self._control
         self._routes = await self._sampled(self._routes, control.relay.counters(), seconds)
         if control.viewers is not None:
