@@ -32,7 +32,7 @@ class Counters:
         return Counters(
             self.datagrams - before.datagrams,
             self.bytes - before.bytes,
-            self.dropped - before.dropped,
+            self.dropped - before.dropped if self.dropped else Counter(),
         )
 
     def plus(self, other: Counters) -> Counters:
@@ -40,7 +40,7 @@ class Counters:
         return Counters(
             self.datagrams + other.datagrams,
             self.bytes + other.bytes,
-            self.dropped + other.dropped,
+            self.dropped + other.dropped if self.dropped or other.dropped else Counter(),
         )
 
     def copy(self) -> Counters:

@@ -78,8 +78,9 @@ class UDPInput(DatagramProtocol):
         if self._port is not None and self._port.connected:
             dropped, before = self._counters.dropped, self._droppedBefore
             truncated = self._port.statistics.datagramsTruncated
-            dropped["truncated"] = before["truncated"] + truncated
-            dropped["kernel"] = before["kernel"] + (self._port.kernelDrops() or 0)
+            for reason, count in (("truncated", truncated), ("kernel", self._port.kernelDrops())):
+                if count:
+                    dropped[reason] = before[reason] + count
         return self._counters
 
     def openInput(self, receiver: IRunReceiver) -> None:

@@ -23,29 +23,8 @@ class Rate:
     dropped: float = 0.0
 
 
-@frozen
-class Sample:
-    """The sums of some counters at one moment."""
-
-    datagrams: int
-    bytes: int
-    dropped: int
-
-    @classmethod
-    def of(cls, counters: Counters) -> Sample:
-        """Those of counters now."""
-        return cls(counters.datagrams, counters.bytes, sum(counters.dropped.values()))
-
-    def since(self, before: Sample, seconds: float) -> Rate:
-        """What was counted from then to now; nothing if that was other counters."""
-        grown = (
-            self.datagrams - before.datagrams,
-            self.bytes - before.bytes,
-            self.dropped - before.dropped,
-        )
-        if min(grown) < 0 or seconds <= 0:
-            return Rate()
-        return Rate(grown[0] / seconds, 8 * grown[1] / seconds, grown[2] / seconds)
+_NOTHING = Rate()
+_Sums = tuple[int, int, int]  # datagrams, bytes, datagrams dropped
 
 
 class History:
@@ -85,7 +64,7 @@ class Rates:
     def __init__(self) -> None:
         self.parts: tuple[Rate, ...] = ()
         self.history = History()
-        self._before: tuple[Sample, ...] | None = None
+        self._before: list[_Sums] | None = None
 
     def sample(self, counters: Sequence[Counters], seconds: float) -> None:
         """
@@ -94,13 +73,17 @@ class Rates:
         @param counters: one for each part; the first is where things come in.
         @param seconds: since the last look.
         """
-        now, before = tuple(Sample.of(each) for each in counters), self._before
-        self._before = now
+        now = [(each.datagrams, each.bytes, sum(each.dropped.values())) for each in counters]
+        before, self._before = self._before, now
         if before is None or len(before) != len(now):
-            self.parts = (Rate(),) * len(now)
+            self.parts = (_NOTHING,) * len(now)
+            return
+        if before == now:  # as most of a thousand routes may be
+            self.parts = (_NOTHING,) * len(now)
+            self.history.append(_NOTHING)
             return
         self.parts = tuple(
-            one.since(other, seconds) for one, other in zip(now, before, strict=True)
+            _grown(one, other, seconds) for one, other in zip(before, now, strict=True)
         )
         dropped = sum(each.dropped for each in self.parts)
         self.history.append(Rate(self.parts[0].datagrams, self.parts[0].bits, dropped))
@@ -108,3 +91,11 @@ class Rates:
     def forget(self) -> None:
         """Take the next look as the first: the parts are others now."""
         self._before = None
+
+
+def _grown(before: _Sums, now: _Sums, seconds: float) -> Rate:
+    """What was counted from then to now; nothing if that was other counters."""
+    datagrams, size, dropped = (one - other for one, other in zip(now, before, strict=True))
+    if min(datagrams, size, dropped) < 0 or seconds <= 0:
+        return _NOTHING
+    return Rate(datagrams / seconds, 8 * size / seconds, dropped / seconds)
