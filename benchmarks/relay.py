@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -129,12 +130,12 @@ def run(bench: Bench, plan: list[Section], options: argparse.Namespace) -> None:
                 say(f"  {name}: {value} {column.title} (others: {disturbance:.0%} of a core)")
 
 
-def build(folder: str) -> dict[str, str]:
+def build(folder: str, tools: Sequence[str] = TOOLS) -> dict[str, str]:
     """Compile the programs in C; the path of each."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         sys.exit("relay.py: there is no gcc; install it")
-    programs = {name: os.path.join(folder, name) for name in TOOLS}
+    programs = {name: os.path.join(folder, name) for name in tools}
     for name, program in programs.items():
         source = str(HERE / f"{name}.c")
         subprocess.run([compiler, "-O2", "-o", program, source], check=True, timeout=60)
