@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.linkwatch import LinkWatch
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
 from txgroupsock.ports.tcp import (
@@ -41,6 +42,7 @@ class GroupsockReactor:
 
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     @ivar sharedByPorts: what its UDP ports have in common.
+    @ivar linkWatch: tells of changes of this host's interfaces.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class GroupsockReactor:
         @raise TypeError: it cannot.
         """
         shared: Shared | None = None
+        linkWatch: LinkWatch | None = None
         if isinstance(reactor, GroupsockReactor):
             openSocket = openSocket or reactor.openSocket
             shared = reactor.sharedByPorts
+            linkWatch = reactor.linkWatch
             reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
@@ -71,6 +75,7 @@ class GroupsockReactor:
             )
         self._reactor: Any = reactor
         self.sharedByPorts: Shared = shared or Shared(self, reactor)
+        self.linkWatch: LinkWatch = linkWatch or LinkWatch(self)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)

@@ -72,6 +72,13 @@ IP_RECVERR = _pick(linux=11)
 IPV6_RECVERR = _pick(linux=25)
 IPV6_RECVPKTINFO = getattr(socket, "IPV6_RECVPKTINFO", _pick(linux=49, darwin=61, freebsd=36))
 
+# Messages about changes (linux/rtnetlink.h): of links, of IPv4 and of IPv6 addresses as a mask to
+# bind to; of IPv4 and of IPv6 routes as groups to join.
+RTMGRP_CHANGES = _pick(linux=0x1 | 0x10 | 0x100)
+RTNLGRP_ROUTES: Final = (7, 11)
+SOL_NETLINK: Final = 270
+NETLINK_ADD_MEMBERSHIP: Final = 1
+
 SIOCGIFFLAGS = _pick(linux=0x8913, darwin=0xC0206911, freebsd=0xC0206911)
 
 # Buffer sizes beyond net.core.[rw]mem_max, for CAP_NET_ADMIN (socket(7)).
