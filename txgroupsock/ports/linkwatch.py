@@ -231,7 +231,7 @@ class _Messages:
         return self._socket.fileno()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops, or somebody has closed the descriptor; or an overrun made poll say so."""
+        """Go on, unless somebody has closed it: for poll and epoll an overrun is an error, too."""
         if self._socket.fileno() < 0:
             return
         if self._discard():

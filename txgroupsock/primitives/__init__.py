@@ -83,6 +83,13 @@ from txgroupsock.primitives.ouraddress import (
     weHaveAnIPv4Address,
     weHaveAnIPv6Address,
 )
+from txgroupsock.primitives.refresh import (
+    forgetMembership,
+    memberInterface,
+    mostSenders,
+    refreshMembership,
+    rejoin,
+)
 from txgroupsock.primitives.sockaddr import (
     IPAddress,
     SocketAddress,
@@ -128,6 +135,7 @@ __all__ = [
     "chooseRandomIPv6SSMAddress",
     "clearSocketKeepAlive",
     "findInterface",
+    "forgetMembership",
     "fromSocketAddress",
     "getConnectionState",
     "getMulticastInterface",
@@ -146,6 +154,8 @@ __all__ = [
     "listInterfaces",
     "makeSocketBlocking",
     "makeSocketNonBlocking",
+    "memberInterface",
+    "mostSenders",
     "ourIPv4Address",
     "ourIPv6Address",
     "parseAddress",
@@ -155,6 +165,8 @@ __all__ = [
     "receiveDestinationReport",
     "recordArrivals",
     "recordDestinationErrors",
+    "refreshMembership",
+    "rejoin",
     "setMulticastInterface",
     "setMulticastLoop",
     "setMulticastTTL",

@@ -115,7 +115,7 @@ def socketJoinGroup(
     @raise UnknownInterface: there is no such interface.
     """
     membership = Membership.of(group, interface)
-    _change(sock, "MCAST_JOIN_GROUP", membership, "join")
+    changeMembership(sock, "MCAST_JOIN_GROUP", membership, "join")
     hearOnlyOwnGroups(sock)
     return membership
 
@@ -129,7 +129,7 @@ def socketLeaveGroup(
     @raise MembershipError: the kernel refused, or the socket was not a member.
     """
     membership = Membership.of(group, interface)
-    _change(sock, "MCAST_LEAVE_GROUP", membership, "leave")
+    changeMembership(sock, "MCAST_LEAVE_GROUP", membership, "leave")
     return membership
 
 
@@ -153,11 +153,11 @@ def socketJoinGroupSSM(
     """
     membership = Membership.of(group, interface, source)
     try:
-        _change(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
+        changeMembership(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
     except MembershipError:
         held = _filterOf(sock, membership)
         if held == SourceFilter(True, ()):  # Linux joined the group before it refused the source
-            _change(sock, "MCAST_LEAVE_GROUP", evolve(membership, source=None), "leave")
+            changeMembership(sock, "MCAST_LEAVE_GROUP", evolve(membership, source=None), "leave")
         raise
     hearOnlyOwnGroups(sock)
     return membership
@@ -176,7 +176,7 @@ def socketLeaveGroupSSM(
     @raise MembershipError: the kernel refused, or the socket was not a member.
     """
     membership = Membership.of(group, interface, source)
-    _change(sock, "MCAST_LEAVE_SOURCE_GROUP", membership, "leave")
+    changeMembership(sock, "MCAST_LEAVE_SOURCE_GROUP", membership, "leave")
     return membership
 
 
@@ -193,7 +193,7 @@ def socketBlockSource(
         already, or there are too many.
     """
     membership = Membership.of(group, interface, source)
-    _change(sock, "MCAST_BLOCK_SOURCE", membership, "block")
+    changeMembership(sock, "MCAST_BLOCK_SOURCE", membership, "block")
     return membership
 
 
@@ -209,7 +209,7 @@ def socketUnblockSource(
     @raise MembershipError: it was not blocked.
     """
     membership = Membership.of(group, interface, source)
-    _change(sock, "MCAST_UNBLOCK_SOURCE", membership, "unblock")
+    changeMembership(sock, "MCAST_UNBLOCK_SOURCE", membership, "unblock")
     return membership
 
 
@@ -229,7 +229,7 @@ def setSourceFilter(
     @raise NotSupportedHere: this system has no such option.
     """
     verb = "set the source filter of"
-    membership, _ = _held(sock, Membership.of(group, interface), verb)
+    membership, _ = findMembership(sock, Membership.of(group, interface), verb)
     for each in wanted.sources:
         _checkSource(membership.group, each)
     try:
@@ -248,7 +248,7 @@ def getSourceFilter(
     @raise MembershipError: the socket is not a member.
     @raise NotSupportedHere: this system has no such option.
     """
-    return _held(sock, Membership.of(group, interface), "read the source filter of")[1]
+    return findMembership(sock, Membership.of(group, interface), "read the source filter of")[1]
 
 
 def packGroupRequest(membership: Membership) -> bytes:
@@ -282,7 +282,12 @@ def _checkFamily(sock: socket.socket, membership: Membership, verb: str) -> None
         )
 
 
-def _change(sock: socket.socket, option: str, membership: Membership, verb: str) -> None:
+def changeMembership(sock: socket.socket, option: str, membership: Membership, verb: str) -> None:
+    """
+    Ask the kernel for one of the C{MCAST_*} changes; the interface need not exist any more.
+
+    @raise MembershipError: it refused.
+    """
     _checkFamily(sock, membership, verb)
     number = required(getattr(constants, option), option)
     try:
@@ -291,7 +296,7 @@ def _change(sock: socket.socket, option: str, membership: Membership, verb: str)
         raise _refused(sock, membership, verb, error) from error
 
 
-def _held(
+def findMembership(
     sock: socket.socket, membership: Membership, verb: str
 ) -> tuple[Membership, SourceFilter]:
     """
@@ -316,7 +321,7 @@ def _held(
 def _filterOf(sock: socket.socket, membership: Membership) -> SourceFilter | None:
     """The filter of a membership, or L{None} if there is none or it cannot be read."""
     try:
-        return _held(sock, membership, "read")[1]
+        return findMembership(sock, membership, "read")[1]
     except GroupsockError:
         return None
 
