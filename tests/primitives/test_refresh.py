@@ -26,7 +26,7 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.testing.namespaces import Namespace
-from txgroupsock.testing.wire import Capture, Frame, RecordKind, report
+from txgroupsock.testing.wire import Capture, Frame, GroupRecord, RecordKind, report
 
 
 @frozen
@@ -77,7 +77,7 @@ def saidOnce(wire: Capture, group: str) -> None:
         wire.drain()
 
 
-def _records(frame: Frame) -> list[object]:
+def _records(frame: Frame) -> list[GroupRecord]:
     return [each for each in frame.records if frame.outgoing]
 
 

@@ -156,11 +156,11 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
         ),
         (
             "udp://239.1.1.1:5000?iface=eth0",
-            "unknown option 'iface'; there are interface, ttl, dscp, latency, rate",
+            "unknown option 'iface'; there are interface, ttl, dscp, latency, rate, refresh",
         ),
         (
             "udp://239.1.1.1:5000?ttl=1&",
-            "unknown option ''; there are interface, ttl, dscp, latency, rate",
+            "unknown option ''; there are interface, ttl, dscp, latency, rate, refresh",
         ),
         ("udp://10.0.0.1:5?dscp=64", "dscp=64 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
         ("udp://10.0.0.1:5?dscp=AF50", "dscp=AF50 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),

@@ -16,6 +16,7 @@ from txgroupsock.primitives import (
     MembershipError,
     SourceFilter,
     UnknownInterface,
+    forgetMembership,
     getSourceFilter,
     listInterfaces,
     setSourceFilter,
@@ -26,6 +27,7 @@ from txgroupsock.primitives import (
     socketLeaveGroupSSM,
     socketUnblockSource,
 )
+from txgroupsock.primitives.sockaddr import parseGroup, withoutScope
 
 
 class Memberships:
@@ -154,6 +156,21 @@ class Memberships:
         if recorded is not None:
             self._forget(recorded)
         return left
+
+    def forget(
+        self, group: str | IPAddress, interface: int, *, recorded: int | None = None
+    ) -> None:
+        """
+        Leave a group, whatever its sources were, on an interface that may be gone; no error if
+        the kernel has forgotten it already.
+
+        @param interface: the index that it was joined on; 0 if that is not known.
+        @param recorded: the index in the list, where that is another: 0 for a group that was
+            joined where the routes led.
+        """
+        held = Membership(withoutScope(parseGroup(group)), interface)
+        forgetMembership(self.socket, held)
+        self._forget(held if recorded is None else evolve(held, interface=recorded))
 
     def joinSource(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None

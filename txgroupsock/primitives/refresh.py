@@ -25,7 +25,7 @@ from txgroupsock.primitives.membership import (
     socketJoinGroupSSM,
 )
 from txgroupsock.primitives.networkinterface import InterfaceLike
-from txgroupsock.primitives.sockaddr import IPAddress
+from txgroupsock.primitives.sockaddr import IPAddress, parseAddress, withoutScope
 from txgroupsock.primitives.sourcefilter import SourceFilter, writeFilter
 
 _VERB = "report"
@@ -52,7 +52,8 @@ def refreshMembership(
     interface, since then nothing changes there; under IGMPv2 and MLDv1, L{rejoin} instead.
 
     @param interface: where it was joined; left out, the first where the socket is a member.
-    @param senders: no more than L{mostSenders} tells; further ones are left out.
+    @param senders: the most important first: those beyond what L{mostSenders} tells are left
+        out.
     @raise MembershipError: the socket is not a member, or the kernel refused; it may have lost
         the membership.
     @raise NotSupportedHere: not Linux.
@@ -63,12 +64,12 @@ def refreshMembership(
         with socket.socket(sock.family, socket.SOCK_DGRAM) as other:
             socketJoinGroup(other, held.group, held.interface)
         return
-    heard = SourceFilter(True, senders).sources - current.sources
+    addresses = (withoutScope(parseAddress(each)) for each in senders)
+    heard = [each for each in addresses if each not in current.sources]
     if not heard:
         _leaveAndJoin(sock, held, current)
         return
-    most = mostSenders(sock.family)
-    only = SourceFilter(True, sorted(heard, key=str)[:most])
+    only = SourceFilter(True, heard[: mostSenders(sock.family)])
     try:
         try:
             writeFilter(sock, held.interface, held.group, only)

@@ -159,7 +159,7 @@ class Change:
     def _openAgain(self) -> None:
         for each in self._released:
             try:
-                each.openInput(each.receiver)
+                each.openInput(each.receiver, waits=True)
             except OSError as error:
                 self._log.error(
                     "{input} was closed for a new one, and could not be opened again: {error}",
@@ -223,9 +223,11 @@ class _Step:
         return "unchanged" if isKept else "changed"
 
     @property
-    def _wantsOtherLatency(self) -> bool:
-        there = self.route.input
-        return isinstance(there, InputShare) and there.model.latency != self.wanted.input.latency
+    def _wantsOtherTimes(self) -> bool:
+        there, wanted = self.route.input, self.wanted.input
+        return isinstance(there, InputShare) and (
+            (there.model.latency, there.model.refresh) != (wanted.latency, wanted.refresh)
+        )
 
     def report(self) -> Iterator[str]:
         """What is opened, and what is closed with its counters."""
@@ -248,8 +250,8 @@ class _Step:
             closed.append(before.closeInput())
             self.newInput.countFrom(before.counters)
             route.input = self.newInput
-        elif self._wantsOtherLatency and isinstance(route.input, InputShare):
-            route.input.setLatency(self.wanted.input.latency)
+        elif self._wantsOtherTimes and isinstance(route.input, InputShare):
+            route.input.setTimes(self.wanted.input)
         outputs = {**self.kept, **self.newOutputs}
         route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
         # The input knows the others already, unless it is another one.

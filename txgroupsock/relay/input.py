@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -15,12 +17,26 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.ports import GroupsockReactor, UDPPort
 from txgroupsock.ports.udp import RUN_LATENCY
-from txgroupsock.primitives import BufferSize, increaseReceiveBufferTo, interfaceIndex
+from txgroupsock.primitives import (
+    BufferSize,
+    IPAddress,
+    MembershipError,
+    UnknownInterface,
+    increaseReceiveBufferTo,
+)
+from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.primitives.run import Run
+from txgroupsock.primitives.sockaddr import isMulticast
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.echo import EchoGuard
 from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.model import InputModel, withScope
+from txgroupsock.relay.refreshing import Refreshing, Senders
+from txgroupsock.relay.standing import StandingMembership
+
+SHORTEST_DELAY = 1.0
+LONGEST_DELAY = 30.0
+"""Seconds until what was refused is tried again, though nothing is known to have changed."""
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes: 0.3 s of a 100 Mbit/s stream, for when this process is kept waiting."""
@@ -67,6 +83,15 @@ class UDPInput(DatagramProtocol):
         self._port: UDPPort | None = None
         self._counters = Counters()
         self._droppedBefore = Counter[str]()  # by ports that have been closed
+        self._standing: StandingMembership | None = None
+        self._isOpen = self._isWatching = False
+        self._boundTo = 0  # index of the interface
+        self._trouble = self._problem = ""
+        self._delay = SHORTEST_DELAY
+        self._retry: IDelayedCall | None = None
+        self._joinsBefore = self._refreshed = 0  # of sockets that have been closed
+        self._senders = Senders()
+        self._refreshing = Refreshing(self._reactor, self._received, self._refresh)
         self._guard = EchoGuard(self._reactor, self._pass, self._counters, model)
 
     def __repr__(self) -> str:
@@ -83,26 +108,171 @@ class UDPInput(DatagramProtocol):
                     dropped[reason] = before[reason] + count
         return self._counters
 
-    def openInput(self, receiver: IRunReceiver) -> None:
-        """See L{IRelayInput}."""
-        model, self._receiver = self.model, receiver
-        address = withScope(model.address, interfaceIndex(model.interface))
+    def openInput(self, receiver: IRunReceiver, *, waits: bool = False) -> None:
+        """
+        See L{IRelayInput}.
+
+        @param waits: where the interface or the address is not there yet, wait until it is
+            instead of raising.
+        """
+        self._receiver = receiver
+        try:
+            self._acquire(HostState(), waits=waits)
+        except OSError as error:
+            if not (waits and _mayCome(error)):
+                self._dropPort()
+                raise
+            self._lost(error)
+        except BaseException:
+            self._dropPort()
+            raise
+        self._isOpen = True
+        self._watch()
+        self._refreshing.start(self.model.refresh)
+
+    def _acquire(self, state: HostState, *, waits: bool) -> None:
+        """Open the port and join what there is to join, or what of that is still missing."""
+        if self._port is None:
+            self._openPort(state, waits=waits)
+        if self._standing is not None and not self._standing.isJoined:
+            self._standing.join(state)
+
+    def _openPort(self, state: HostState, *, waits: bool) -> None:
+        model = self.model
+        try:
+            self._boundTo = state.indexOf(model.interface)
+        except UnknownInterface:
+            if not waits or _isOfOneLink(model.address):
+                raise
+            self._boundTo = 0
         try:
             port = self._reactor.listenMulticast(
                 model.port,
                 self,
-                str(address),
+                str(withScope(model.address, self._boundTo)),
                 listenMultiple=self._isShared,
                 latency=model.latency,
             )
         except CannotListenError as error:
             raise error.socketError from None
-        try:
-            self._prepare(port)
-        except BaseException:
-            port.connectionLost()
-            raise
         self._port = port
+        self._prepare(port)
+        if model.isMulticast:
+            self._standing = StandingMembership(model, port.memberships)
+
+    def _dropPort(self) -> None:
+        """Close the port at once; its counts remain."""
+        self._droppedBefore = self.counters.dropped.copy()  # the kernel's go with the socket
+        self._joinsBefore = self._joins
+        port, self._port, self._standing = self._port, None, None
+        if port is not None:
+            port.connectionLost()
+
+    # Staying joined
+
+    def _watch(self) -> None:
+        """Hear of changes if they matter: to a group, or while there is something to wait for."""
+        model = self.model
+        isWanted = self._isOpen and (
+            model.isMulticast or self._port is None or _isOfOneLink(model.address)
+        )
+        if isWanted and not self._isWatching:
+            routes = model.isMulticast and not model.interface
+            self._reactor.linkWatch.add(self._changed, routes=routes)
+        elif self._isWatching and not isWanted:
+            self._reactor.linkWatch.remove(self._changed)
+        self._isWatching = isWanted
+
+    def _changed(self, state: HostState) -> None:
+        """Something about interfaces or routes is not as it was: have again what is missing."""
+        before = self._joins
+        try:
+            if self._hasMoved(state):
+                self._dropPort()
+            isBack = False
+            if self._port is None or self._standing is None or not self._standing.isJoined:
+                self._acquire(state, waits=True)
+            else:
+                isBack = self._standing.check(state)
+        except OSError as error:
+            self._lost(error)
+        else:
+            self._found(isOther=self._joins != before)
+            if isBack:
+                self._log.info("{model}: the carrier is back", model=self.model)
+                self._refresh(mayLose=self.model.address.version == 4)
+        self._watch()
+
+    def _hasMoved(self, state: HostState) -> bool:
+        """Whether the socket is bound to an interface that is another one by now."""
+        if self._port is None or not _isOfOneLink(self.model.address):
+            return False
+        try:
+            return state.indexOf(self.model.interface) != self._boundTo
+        except UnknownInterface:
+            return False
+
+    def _lost(self, error: OSError) -> None:
+        """Nothing is received: say so once, and try again now and then."""
+        if str(error) != self._trouble:
+            self._log.warn(
+                "{model} is not received: {error}; it will be as soon as that is mended",
+                model=self.model,
+                error=error,
+            )
+        self._trouble = str(error)
+        if self._retry is None:
+            self._retry = self._reactor.callLater(self._delay, self._tryAgain)
+            self._delay = min(2 * self._delay, LONGEST_DELAY)
+
+    def _found(self, *, isOther: bool) -> None:
+        """Something is received, if not from where it should be; say so if that is new."""
+        trouble, self._trouble = self._trouble, ""
+        self._delay = SHORTEST_DELAY
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if trouble or isOther:
+            lines = "; ".join(self.describe())
+            self._log.info("{model} is received again: {lines}", model=self.model, lines=lines)
+        problem = "" if self._standing is None else self._standing.problem
+        if problem and problem != self._problem:
+            self._log.warn("{model}: {problem}", model=self.model, problem=problem)
+        self._problem = problem
+
+    def _tryAgain(self) -> None:
+        self._retry = None
+        self._changed(HostState())
+
+    def _refresh(self, *, mayLose: bool) -> None:
+        """Report the membership again."""
+        standing = self._standing
+        if standing is None or not standing.isJoined:
+            return
+        state = HostState()
+        try:
+            self._refreshed += standing.refresh(self._senders.latest(), state, mayLose=mayLose)
+        except OSError as error:
+            self._log.warn("{model} cannot be refreshed: {error}", model=self.model, error=error)
+            self._changed(HostState())
+
+    @property
+    def _joins(self) -> int:
+        return self._joinsBefore + (0 if self._standing is None else self._standing.joins)
+
+    def _received(self) -> int:
+        """Datagrams that have come, whatever became of them."""
+        return 0 if self._port is None else self._port.statistics.datagramsReceived
+
+    def setRefresh(self, refresh: float | None) -> None:
+        """
+        Refresh memberships at other times from now on.
+
+        @param refresh: as in L{InputModel}.
+        """
+        self.model = evolve(self.model, refresh=refresh)
+        if self._isOpen:
+            self._refreshing.start(refresh)
 
     def setLatency(self, latency: float | None) -> None:
         """
@@ -115,7 +285,7 @@ class UDPInput(DatagramProtocol):
             self._port.latency = RUN_LATENCY if latency is None else latency
 
     def _prepare(self, port: UDPPort) -> None:
-        """Join what there is to join, and have room for it."""
+        """Have room for what arrives."""
         model = self.model
         self.buffer = buffer = increaseReceiveBufferTo(port.getHandle(), RECEIVE_BUFFER, force=True)
         if buffer.isClamped:
@@ -125,16 +295,20 @@ class UDPInput(DatagramProtocol):
                 model=model,
                 buffer=buffer,
             )
-        for source in model.sources:
-            port.memberships.joinSource(model.address, source, model.interface)
-        if model.isMulticast and not model.sources:
-            port.memberships.join(model.address, model.interface)
 
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
         self._droppedBefore = self.counters.dropped.copy()  # the kernel's go with the socket
         self._guard.close()
-        port, self._port = self._port, None
+        self._isOpen = False
+        self._watch()
+        self._refreshing.stop()
+        self._joinsBefore = self._refreshed = 0
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._trouble = self._problem = ""
+        port, self._port, self._standing = self._port, None, None
         return succeed(None) if port is None else port.stopListening()
 
     def describe(self) -> list[str]:
@@ -142,16 +316,32 @@ class UDPInput(DatagramProtocol):
         if self._port is None:
             return []
         host = self._port.getHost()
-        joined = [f"joined {each}, port {host.port}" for each in self._port.memberships]
-        return joined or [f"listening on {host.host} port {host.port}"]
+        if self._standing is None:
+            return [f"listening on {host.host} port {host.port}"]
+        if not self._standing.isJoined:
+            return []
+        done = [
+            f", {verb} {_times(count)}"
+            for verb, count in (("joined again", self._joins - 1), ("refreshed", self._refreshed))
+            if count
+        ]
+        memberships = self._port.memberships
+        return [f"joined {each}, port {host.port}{''.join(done)}" for each in memberships]
 
     def warnings(self) -> list[str]:
         """See L{IWarning}."""
         advice = "" if self.buffer is None else self.buffer.advice
-        return [f"the receive buffer is small: {advice}"] if advice else []
+        found = [f"the receive buffer is small: {advice}"] if advice else []
+        if self._trouble:
+            found.append(
+                f"nothing is received: {self._trouble}; it will be as soon as that is mended"
+            )
+        return found + ([self._problem] if self._problem else [])
 
     def runReceived(self, run: Run) -> None:
         """Pass a run on, unless it is what this process has sent, or what came in before."""
+        if self._standing is not None:
+            self._senders.heard(run.sender[0], run.arrival)
         if self._feedback.isLoop(self, run):
             self._counters.dropped["loop"] += len(run)
         else:
@@ -160,3 +350,19 @@ class UDPInput(DatagramProtocol):
     def _pass(self, run: Run) -> None:
         self._counters.passed(len(run), len(run.data))
         self._receiver.runReceived(run)
+
+
+def _mayCome(error: OSError) -> bool:
+    """Whether what an input lacks may come by itself: an interface, an address, a route."""
+    isOfInterface = isinstance(error, MembershipError) and error.errno == errno.EINVAL
+    return isOfInterface or error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENETDOWN)
+
+
+def _isOfOneLink(address: IPAddress) -> bool:
+    """Whether a socket bound to an address is bound to the interface, too (RFC 4007 section 6)."""
+    isGroupOfLink = address.version == 6 and isMulticast(address) and address.packed[1] & 0xF <= 2
+    return isGroupOfLink or (address.version == 6 and address.is_link_local)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -37,6 +37,8 @@ class InputModel:
     @ivar sources: for a group, the hosts to hear; empty for any.
     @ivar interface: where the group is joined; C{""} leaves it to the routing table.
     @ivar latency: seconds that datagrams may gather under load; L{None}: the usual.
+    @ivar refresh: seconds between two reports of the membership, besides those when the group
+        is silent; L{None} for these only, 0 for none at all.
     """
 
     address: IPAddress
@@ -44,6 +46,7 @@ class InputModel:
     sources: tuple[IPAddress, ...] = ()
     interface: str = ""
     latency: float | None = None
+    refresh: float | None = None
 
     @property
     def isMulticast(self) -> bool:
@@ -90,7 +93,11 @@ class InputModel:
             if other.sources[0] in sources:
                 raise URLError(url.text, "it is there twice; leave one out")
             sources.update(dict.fromkeys(other.sources))
-            first = evolve(first, latency=least(first.latency, other.latency))
+            first = evolve(
+                first,
+                latency=least(first.latency, other.latency),
+                refresh=soonest(first.refresh, other.refresh),
+            )
         return evolve(first, sources=tuple(sources))
 
     @property
@@ -100,7 +107,7 @@ class InputModel:
 
     def heard(self, sources: tuple[IPAddress, ...]) -> InputModel:
         """What is heard, however soon it is passed on, with other sources."""
-        return evolve(self, sources=sources, latency=None)
+        return evolve(self, sources=sources, latency=None, refresh=None)
 
     @classmethod
     def _ofOne(cls, url: StreamURL) -> InputModel:
@@ -116,7 +123,11 @@ class InputModel:
         _checkScope(url, address)
         if isMulticast(address):
             sources = _sources(url, address)
-            return cls(address, url.port, sources, url.interface, url.latency)
+            return cls(address, url.port, sources, url.interface, url.latency, url.refresh)
+        if url.refresh is not None:
+            raise URLError(
+                url.text, "only the membership in a group can be refreshed; leave it out"
+            )
         if url.source:
             raise URLError(
                 url.text,
@@ -185,6 +196,8 @@ class OutputModel:
         """
         if url.latency is not None:
             raise URLError(url.text, "latency is for inputs: it is how long datagrams gather there")
+        if url.refresh is not None:
+            raise URLError(url.text, "refresh is for inputs: an output has no membership")
         if not url.host:
             raise URLError(url.text, "it has no address to send to; give a group or a host")
         host = url.host
@@ -212,6 +225,12 @@ class OutputModel:
 def least(one: float | None, other: float | None) -> float | None:
     """The smaller of two numbers, of which either may be missing."""
     return one if other is None else other if one is None else min(one, other)
+
+
+def soonest(one: float | None, other: float | None) -> float | None:
+    """Of two times to refresh, as in L{InputModel}, the one that refreshes more."""
+    scheduled = [each for each in (one, other) if each]
+    return min(scheduled) if scheduled else None if None in (one, other) else 0
 
 
 def withScope(address: IPAddress, interface: int) -> IPAddress:

@@ -57,7 +57,8 @@ class Relay:
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes))
         with ExitStack() as opened:
             for route in self.routes:
-                route.openRoute()
+                # At boot interfaces and addresses may come later than this.
+                route.openRoute(waits=True)
                 opened.callback(route.closeRoute)
             opened.pop_all()
         self._isOpen = True

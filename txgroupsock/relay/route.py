@@ -76,16 +76,20 @@ class Route:
         every = [next(made) if isinstance(each, str) else each for each in outputs]
         return cls(route.input, every, stages, route.name)
 
-    def openRoute(self) -> None:
+    def openRoute(self, *, waits: bool = False) -> None:
         """
         Open the input, the stages, then the outputs: the kernel might give an output the
         input's port.
 
+        @param waits: an input whose interface or address is not there yet waits for it.
         @raise OSError: one of them could not be opened; then none stays open.
         """
         receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
-            self.input.openInput(receivers[0])
+            if isinstance(self.input, InputShare):
+                self.input.openInput(receivers[0], waits=waits)
+            else:
+                self.input.openInput(receivers[0])
             opened.callback(self.input.closeInput)
             for stage, following in zip(self.stages, receivers[1:], strict=True):
                 stage.openStage(following)

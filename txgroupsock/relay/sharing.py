@@ -15,7 +15,7 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel, least
+from txgroupsock.relay.model import InputModel, least, soonest
 
 
 class SharedInputs:
@@ -38,17 +38,18 @@ class SharedInputs:
         """A share of an input, not open yet."""
         return InputShare(self, model)
 
-    def opened(self, share: InputShare) -> _Shared:
+    def opened(self, share: InputShare, *, waits: bool = False) -> _Shared:
         """
         The input of a share, which it is given from now on.
 
+        @param waits: see L{UDPInput.openInput}.
         @raise OSError: it could not be opened.
         """
         key = share.model.received
         shared = self._inputs.get(key)
         if shared is None:
             shared = _Shared(UDPInput(self._reactor, share.model, feedback=self.feedback))
-            shared.input.openInput(shared)
+            shared.input.openInput(shared, waits=waits)
             self._inputs[key] = shared
         shared.add(share)
         return shared
@@ -72,17 +73,20 @@ class _Shared:
 
     def add(self, share: InputShare) -> None:
         self.shares += (share,)
-        self.agreeOnLatency()
+        self.agreeOnTimes()
 
     def remove(self, share: InputShare) -> None:
         self.shares = tuple(each for each in self.shares if each is not share)
-        self.agreeOnLatency()
+        self.agreeOnTimes()
 
-    def agreeOnLatency(self) -> None:
-        """Have the smallest latency that is wanted."""
-        wanted = [each.model.latency for each in self.shares]
-        if wanted:
-            self.input.setLatency(reduce(least, wanted))
+    def agreeOnTimes(self) -> None:
+        """Have the smallest latency, and the most refreshes, that are wanted."""
+        models = [each.model for each in self.shares]
+        if models:
+            self.input.setLatency(reduce(least, [each.latency for each in models]))
+            refresh = reduce(soonest, [each.refresh for each in models])
+            if refresh != self.input.model.refresh:
+                self.input.setRefresh(refresh)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}."""
@@ -125,10 +129,10 @@ class InputShare:
             return self._earlier
         return self._earlier.plus(self._shared.input.counters.since(self._before))
 
-    def openInput(self, receiver: IRunReceiver) -> None:
-        """See L{IRelayInput}."""
+    def openInput(self, receiver: IRunReceiver, *, waits: bool = False) -> None:
+        """See L{UDPInput.openInput}."""
         self.receiver = receiver
-        self._shared = self._inputs.opened(self)
+        self._shared = self._inputs.opened(self, waits=waits)
         self._before = self._shared.input.counters.copy()
 
     def begin(self, receiver: IRunReceiver) -> None:
@@ -146,11 +150,11 @@ class InputShare:
         self._shared = None
         return self._inputs.closed(self, shared)
 
-    def setLatency(self, latency: float | None) -> None:
-        """Want another latency from now on; see L{UDPInput.setLatency}."""
-        self.model = evolve(self.model, latency=latency)
+    def setTimes(self, model: InputModel) -> None:
+        """Want the latency and the refreshes of another model from now on."""
+        self.model = evolve(self.model, latency=model.latency, refresh=model.refresh)
         if self._shared is not None:
-            self._shared.agreeOnLatency()
+            self._shared.agreeOnTimes()
 
     def countFrom(self, earlier: Counters) -> None:
         """Count on from what another share, now closed, had counted for this route."""

@@ -82,6 +82,8 @@ def _input(model: InputModel) -> str:
         words = [f"{model.address} port {model.port} of this host{where}"]
     if model.latency is not None:
         words.append(f"gathering for {1000 * model.latency:g} ms under load")
+    if model.refresh is not None:
+        words.append(f"refreshed every {model.refresh:g} s" if model.refresh else "never refreshed")
     return ", ".join(words)
 
 

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
 
 _SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
-_OPTIONS = ("interface", "ttl", "dscp", "latency", "rate")
+_OPTIONS = ("interface", "ttl", "dscp", "latency", "rate", "refresh")
 
 # Not a general URL parser's: those take the colons of an IPv6 source for those of a password,
 # and know no scope in an address (RFC 6874; most people write its % as it is, not as %25).
@@ -33,6 +33,7 @@ _DSCP_NAME = re.compile("EF|CS(?P<cs>[0-7])|AF(?P<af>[1-4])(?P<drop>[1-3])", re.
 
 
 _LATENCY = Quantity(TIMES, 0, 1, "a time from 0 to 1s, such as 5ms")
+_REFRESH = Quantity(TIMES, 0, 86400, "a time from 1s to 1440min, such as 60s, or 0 for never")
 _RATE = Quantity(BIT_RATES, 1e3, 1e12, "bits per second, 1k or more, such as 500k, 20M or 1.5G")
 
 
@@ -66,6 +67,7 @@ class StreamURL:
     @ivar dscp: differentiated services code point (RFC 2474), 0 to 63, or L{None}.
     @ivar latency: seconds that datagrams may gather under load, or L{None}.
     @ivar rate: most bits of payload per second, or L{None}.
+    @ivar refresh: seconds between two reports of a membership, 0 for none, or L{None}.
     """
 
     text: str = field(eq=False)
@@ -77,6 +79,7 @@ class StreamURL:
     dscp: int | None = None
     latency: float | None = None
     rate: float | None = None
+    refresh: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> StreamURL:
@@ -115,6 +118,7 @@ class StreamURL:
             _dscp(text, options),
             _quantity(text, options, "latency", _LATENCY),
             _quantity(text, options, "rate", _RATE),
+            _refresh(text, options),
         )
 
 
@@ -164,6 +168,13 @@ def _dscp(text: str, options: dict[str, str]) -> int | None:
     if not 0 <= number <= 63:
         raise URLError(text, f"dscp={value} is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43")
     return number
+
+
+def _refresh(text: str, options: dict[str, str]) -> float | None:
+    seconds = _quantity(text, options, "refresh", _REFRESH)
+    if seconds is not None and 0 < seconds < 1:
+        raise URLError(text, f"refresh={options['refresh']} is not {_REFRESH.words}")
+    return seconds
 
 
 def _quantity(text: str, options: dict[str, str], name: str, kind: Quantity) -> float | None:
