@@ -48,10 +48,18 @@ def _int(text: str) -> int:
 class Relay(Program):
     """C{twistd groupsock-relay} on a host, from UDP port 5000 there to some URLs."""
 
-    def __init__(self, host: Namespace, *outputs: str, source: str = "udp://:5000") -> None:
+    def __init__(
+        self,
+        host: Namespace,
+        *outputs: str,
+        source: str = "udp://:5000",
+        isBound: bool = True,
+    ) -> None:
+        """@param isBound: whether its input can be opened at once."""
         arguments = [word for url in outputs for word in ("--to", url)]
         super().__init__(host, *twistd("--from", source, *arguments))
         self._count = len(outputs)
+        self._waitsForPort = isBound
 
     def __enter__(self) -> Relay:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         super().__enter__()
@@ -63,7 +71,9 @@ class Relay(Program):
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         caught = re.search(r"SigCgt:\s*(\w+)", status)
         assert caught is not None
-        return bool(int(caught[1], 16) >> (signal.SIGUSR1 - 1) & 1) and self._isBound()
+        return bool(int(caught[1], 16) >> (signal.SIGUSR1 - 1) & 1) and (
+            not self._waitsForPort or self._isBound()
+        )
 
     def _isBound(self) -> bool:
         return ":1388 " in self._host.readNet("udp") + self._host.readNet("udp6")

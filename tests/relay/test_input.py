@@ -205,6 +205,39 @@ def test_anInterfaceIsCheckedBeforeAnythingElse(reactor: Any) -> None:
             UDPInput(reactor, modelOf(url(host, 5000, "?interface=nope0"))).openInput(Collector())
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("udp://192.0.2.1:{}", "cannot bind to 192.0.2.1:"),
+        ("udp://239.1.1.1:{}?interface=nope0", "cannot find the interface nope0: "),
+        ("udp://[ff02::7%nope0]:{}", "cannot find the interface nope0: "),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_whatMayComeIsWaitedFor(reactor: Any, text: str, problem: str) -> None:
+    """If asked to wait it is open without a state, and a warning says what is missing."""
+    source = UDPInput(reactor, modelOf(text.format(freePort())))
+    before = source._reactor.getDelayedCalls()
+    with loggedLines() as lines:
+        source.openInput(Collector(), waits=True)
+    assert source.describe() == []
+    [warning] = [each for each in source.warnings() if "buffer" not in each]
+    assert warning.startswith(f"nothing is received: {problem}")
+    assert sum("is not received: " in each for each in lines) == 1
+    await source.closeInput()
+    assert source.warnings() == [each for each in source.warnings() if "buffer" in each]
+    assert source._reactor.getDelayedCalls() == before
+
+
+def test_whatIsWrongIsNotWaitedFor(reactor: Any) -> None:
+    """A port that somebody has, or an address that lacks its interface, is an error."""
+    with Listener(reactor, "127.0.0.1") as other:
+        for text in (f"udp://127.0.0.1:{other.port}", "udp://[ff02::7]:5000"):
+            source = UDPInput(reactor, modelOf(text))
+            with pytest.raises(OSError, match="cannot bind to"):
+                source.openInput(Collector(), waits=True)
+
+
 def test_tooManySourcesLeaveNothingOpen(reactor: Any) -> None:
     """When the kernel refuses one source too many, its limit is named, and the port closed."""
     limit = int(Path("/proc/sys/net/ipv4/igmp_max_msf").read_text())

@@ -200,7 +200,7 @@ def test_twistdLogsJSON(tmp_path: Path) -> None:
 
 def test_whyItDoesNotStartIsJSON(tmp_path: Path) -> None:
     """The line that says so is an error, in JSON."""
-    arguments = ["--from=udp://239.1.1.1:5000?interface=nope0", TO]
+    arguments = ["--from=udp://127.0.0.1:5000", "--to=udp://239.1.1.1:5001?interface=nope0"]
     with Twistd(tmp_path, *arguments, options=options("jsonLines")) as relay:
         assert relay.end() == 1
         [line] = [json.loads(line) for line in relay.text.splitlines() if "nope0" in line]

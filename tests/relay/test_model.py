@@ -198,6 +198,10 @@ def test_anAddressHasOneText() -> None:
             "latency is for inputs: it is how long datagrams gather there",
         ),
         (
+            "udp://239.1.1.1:5000?refresh=60s",
+            "refresh is for inputs: an output has no membership",
+        ),
+        (
             "udp://fd00::1@239.1.1.1:5000",
             "fd00::1 is IPv6 and 239.1.1.1 is not; give a source of the same family",
         ),

@@ -175,6 +175,24 @@ async def test_sharesCloseInAnyOrder(reactor: Any, opened: Opened, order: tuple[
 
 
 @pytest_twisted.ensureDeferred
+async def test_theMostRefreshesHold(opened: Opened) -> None:
+    """The shortest schedule that an open share wants; on silence unless all say never."""
+    text = f"udp://239.7.7.9:{freePort()}?interface=lo"
+    never, _ = opened.open(f"{text}&refresh=0")
+    [shared] = opened.inputs._inputs.values()
+    wanted = [shared.input.model.refresh]
+    ends = []
+    for query in ("", "&refresh=60s", "&refresh=20s"):
+        ends.append(opened.open(f"{text}{query}")[0])
+        wanted.append(shared.input.model.refresh)
+    for each in reversed(ends):
+        await each.closeInput()
+        wanted.append(shared.input.model.refresh)
+    assert wanted == [0, None, 60, 20, 60, None, 0]
+    await never.closeInput()
+
+
+@pytest_twisted.ensureDeferred
 async def test_whatCannotBeOpenedLeavesNothing(reactor: Any, opened: Opened) -> None:
     """An input that cannot be opened is not kept: once it can be, it is."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holding:

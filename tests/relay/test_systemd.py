@@ -261,7 +261,7 @@ def test_twistdTellsWhenItIsReadyAndWhenItEnds(tmp_path: Path, manager: Manager)
 
 def test_whatCannotStartIsNotReady(tmp_path: Path, manager: Manager) -> None:
     """A relay that cannot open its routes says nothing and ends with status 1."""
-    arguments = ["--from=udp://239.1.1.1:5000?interface=nope0", TO]
+    arguments = ["--from=udp://127.0.0.1:5000", "--to=udp://239.1.1.1:5001?interface=nope0"]
     with Twistd(tmp_path, *arguments, through=manager.through(1.0)) as relay:
         assert relay.end() == 1
     assert not manager.hears()

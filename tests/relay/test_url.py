@@ -165,6 +165,10 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
         ("udp://10.0.0.1:5?dscp=64", "dscp=64 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
         ("udp://10.0.0.1:5?dscp=AF50", "dscp=AF50 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
         ("udp://10.0.0.1:5?latency=5", "latency=5 is not a time from 0 to 1s, such as 5ms"),
+        (
+            "udp://239.1.1.1:5?refresh=500ms",
+            "refresh=500ms is not a time from 1s to 1440min, such as 60s, or 0 for never",
+        ),
         ("udp://10.0.0.1:5?latency=2s", "latency=2s is not a time from 0 to 1s, such as 5ms"),
         (
             "udp://10.0.0.1:5?rate=0",
@@ -210,3 +214,9 @@ def test_aLatencyHasAUnit(text: str, latency: float) -> None:
 def test_aRateMayHaveAUnit(text: str, rate: float) -> None:
     """A rate is in bits per second, or thousands, millions or thousand millions of them."""
     assert StreamURL.parse(f"udp://10.0.0.1:5?rate={text}").rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1s", 1), ("60s", 60), ("2min", 120)])
+def test_aRefreshHasAUnit(text: str, seconds: float) -> None:
+    """The time between two refreshes, in seconds; 0 is never."""
+    assert StreamURL.parse(f"udp://239.1.1.1:5?refresh={text}").refresh == seconds

@@ -224,11 +224,16 @@ def test_aMistakeInOneRouteIsOneLine(tmp_path: Path, marked: Marked) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        for url, problem in (
-            ("udp://239.1.1.1:5000?interface=nope0", "cannot find the interface nope0: "),
-            (f"udp://127.0.0.1:{port}", f"cannot bind to 127.0.0.1:{port}: Address already in use"),
+        here = f"udp://127.0.0.1:{freePort()}"
+        for url, to, problem in (
+            (here, "--to=udp://239.1.1.1:5?interface=nope0", "cannot find the interface nope0: "),
+            (
+                f"udp://127.0.0.1:{port}",
+                TO,
+                f"cannot bind to 127.0.0.1:{port}: Address already in use",
+            ),
         ):
-            routes = ["--from", f"udp://127.0.0.1:{freePort()}", TO, "--from", url, TO]
+            routes = ["--from", f"udp://127.0.0.1:{freePort()}", TO, "--from", url, to]
             with Twistd(tmp_path, "--workers=2", *routes, through=marked.through) as relay:
                 assert relay.end() == 1, relay.text
                 assert not relay.pidFile.exists()
@@ -241,8 +246,8 @@ def test_aMistakeInOneRouteIsOneLine(tmp_path: Path, marked: Marked) -> None:
 def test_aDaemonThatCannotStartSaysSo(tmp_path: Path, marked: Marked) -> None:
     """As a daemon, too, it ends with status 1, and the line is in its log."""
     log = tmp_path / "relay.log"
-    routes = [f"--from=udp://127.0.0.1:{freePort()}", TO, "--from=udp://:5?interface=nope0", TO]
-    routes[2] = "--from=udp://239.1.1.1:5000?interface=nope0"
+    routes = [f"--from=udp://127.0.0.1:{freePort()}", TO]
+    routes += [f"--from=udp://127.0.0.1:{freePort()}", "--to=udp://239.1.1.1:5?interface=nope0"]
     options = (f"--logfile={log}",)
     with Twistd(tmp_path, "--workers=2", *routes, options=options, through=marked.through) as relay:
         assert relay.end() == 1

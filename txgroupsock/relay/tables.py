@@ -68,8 +68,8 @@ ROUTE = Table(
         Key(
             "from",
             URLs(),
-            "Its input: udp://[source@]address:port[?interface=NAME&latency=TIME], or a list of "
-            "these that differ in their source only.",
+            "Its input: udp://[source@]address:port[?interface=NAME&latency=TIME&refresh=TIME], or "
+            "a list of these that differ in their source only.",
             isRequired=True,
         ),
         Key(
