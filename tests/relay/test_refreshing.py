@@ -15,7 +15,7 @@ class Group:
         self.received = 0
         self.scheduled: list[float] = []
         self.onSilence: list[float] = []
-        self.refreshing = Refreshing(self.clock, lambda: self.received, self._refresh)
+        self.refreshing = Refreshing(self.clock, lambda: self.received, self._refresh, lambda: 1.0)
         self.refreshing.start(interval)
 
     def _refresh(self, *, mayLose: bool) -> None:
@@ -63,6 +63,15 @@ def test_aScheduleIsKept() -> None:
     group.passes(95, heard=True)
     assert group.scheduled == [30, 60, 90]
     assert group.onSilence == []
+
+
+def test_groupsAreNotRefreshedAllAtOnce() -> None:
+    """Each begins at a time of its own within the first interval."""
+    clock, times = Clock(), set()
+    for _ in range(50):
+        Refreshing(clock, lambda: 0, lambda **_: times.add(clock.seconds())).start(30)
+    clock.pump([0.1] * 301)
+    assert len(times) > 20
 
 
 def test_zeroIsNever() -> None:

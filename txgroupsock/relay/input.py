@@ -200,7 +200,7 @@ class UDPInput(DatagramProtocol):
             self._found(isOther=self._joins != before)
             if isBack:
                 self._log.info("{model}: the carrier is back", model=self.model)
-                self._refresh(mayLose=self.model.address.version == 4)
+                self._refresh(mayLose=self.model.address.version == 4, state=state)
         self._watch()
 
     def _hasMoved(self, state: HostState) -> bool:
@@ -244,14 +244,14 @@ class UDPInput(DatagramProtocol):
         self._retry = None
         self._changed(HostState())
 
-    def _refresh(self, *, mayLose: bool) -> None:
+    def _refresh(self, *, mayLose: bool, state: HostState | None = None) -> None:
         """Report the membership again."""
         standing = self._standing
         if standing is None or not standing.isJoined:
             return
-        state = HostState()
+        senders, state = self._senders.latest(), state or HostState()
         try:
-            self._refreshed += standing.refresh(self._senders.latest(), state, mayLose=mayLose)
+            self._refreshed += standing.refresh(senders, state, mayLose=mayLose)
         except OSError as error:
             self._log.warn("{model} cannot be refreshed: {error}", model=self.model, error=error)
             self._changed(HostState())
