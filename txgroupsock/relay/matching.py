@@ -21,13 +21,13 @@ class Likeness:
     @ivar input: what it receives, in whatever order its sources were given; L{None} if that is
         no L{InputModel}.
     @ivar outputs: where it goes.
-    @ivar latency: see L{InputModel}.
+    @ivar times: its latency and how often it is refreshed; see L{InputModel}.
     """
 
     input: Hashable
     outputs: frozenset[Hashable]
     name: str
-    latency: float | None = None
+    times: tuple[float | None, float | None] = (None, None)
 
     @classmethod
     def of(cls, incoming: InputModel | None, outputs: Iterable[Hashable], name: str) -> Likeness:
@@ -35,7 +35,8 @@ class Likeness:
         if incoming is None:
             return cls(None, frozenset(outputs), name)
         key = (incoming.heard(()), frozenset(incoming.sources))
-        return cls(key, frozenset(outputs), name, incoming.latency)
+        times = (incoming.latency, incoming.refresh)
+        return cls(key, frozenset(outputs), name, times)
 
     @classmethod
     def ofModel(cls, route: RouteModel) -> Likeness:
@@ -44,8 +45,8 @@ class Likeness:
 
     def isKeptBy(self, wanted: Likeness) -> bool:
         """Whether nothing needs to be opened, closed or set for this to go on as that."""
-        mine = (self.input, self.outputs, self.latency)
-        return mine == (wanted.input, wanted.outputs, wanted.latency)
+        mine = (self.input, self.outputs, self.times)
+        return mine == (wanted.input, wanted.outputs, wanted.times)
 
 
 def matches(there: Sequence[Likeness], wanted: Sequence[Likeness]) -> list[int | None]:

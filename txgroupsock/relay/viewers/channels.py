@@ -110,7 +110,7 @@ class Channels:
     def _adapt(self, found: _Open) -> None:
         """Have a channel keep to the limits as they are now."""
         found.channel.setLimits(self._limits)
-        found.input.setLatency(gatheringTime(self._limits))
+        found.input.setTimes(evolve(found.input.model, latency=gatheringTime(self._limits)))
         if found.leaving is not None:
             found.leaving.reset(self._limits.lingerTime)
 
