@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "live555.md"
 SNIPPET = re.compile(r"`([^`]+)`")
 # The last has tests of its own, in tests/test_groupsock_pages.py.
 OTHER_SECTIONS = {"Errors", "What needs nothing here", "The Groupsock object"}
-CALL = re.compile(r"(\w+)\(([^)]*)\)(?: -> (\w+))?")
+CALL = re.compile(r"(\w+)\(((?:[^()]|\(\))*)\)(?: -> (\w+))?")
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
