@@ -1,0 +1,7 @@
+"""Inputs made of several legs: one stream from copies that come on several paths."""
+
+from txgroupsock.relay.redundancy.legs import LegStatus
+from txgroupsock.relay.redundancy.merger import Merger
+from txgroupsock.relay.redundancy.sequencing import RTP, SequenceField
+
+__all__ = ["RTP", "LegStatus", "Merger", "SequenceField"]
