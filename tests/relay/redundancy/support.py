@@ -45,5 +45,5 @@ def numbersIn(runs: Iterable[Run]) -> list[int]:
 def partsOf(sequencing: Sequencing, taken: Run) -> Sequence[tuple[int, int, int]]:
     """Key, number and count of each part of a run, each found to be what it says."""
     parts = sequencing.parts(taken)
-    assert all(len(each.run) == each.count for each in parts)
-    return [(each.key, each.number, each.count) for each in parts]
+    assert all(len(each.run) == each.length for each in parts)
+    return [(each.key, each.number, each.length) for each in parts]

@@ -1,7 +1,8 @@
 """Inputs made of several legs: one stream from copies that come on several paths."""
 
 from txgroupsock.relay.redundancy.legs import LegStatus
+from txgroupsock.relay.redundancy.merged import MergedInput
 from txgroupsock.relay.redundancy.merger import Merger
 from txgroupsock.relay.redundancy.sequencing import RTP, SequenceField
 
-__all__ = ["RTP", "LegStatus", "Merger", "SequenceField"]
+__all__ = ["RTP", "LegStatus", "MergedInput", "Merger", "SequenceField"]

@@ -118,7 +118,7 @@ class Merger:
         parts = self._sequencing.parts(run)
         count = 0
         for part in parts:
-            count += part.count
+            count += part.length
             buffer = self._buffer
             if buffer is None:
                 self._buffer = buffer = ReorderBuffer(part.number, self.window, self._limit, now)
@@ -137,9 +137,9 @@ class Merger:
     def due(self, now: float) -> list[Run]:
         """Give up what was waited for long enough; what is given on."""
         out: list[Run] = []
+        self._decide(now, out)
         if self._buffer is not None:
             self._buffer.due(now, out)
-        self._decide(now, out)
         return out
 
     @property
@@ -187,11 +187,11 @@ class Merger:
     def _give(self, leg: Leg, first: int, part: Part, now: float, out: list[Run]) -> None:
         buffer = self._buffer
         assert buffer is not None  # noqa: S101 - for mypy: who calls has made it
-        end = first + part.count
+        end = first + part.length
         leg.note(first, end, now, self.legs)
         fresh = buffer.take(first, part.run, now, out)
         leg.used += fresh
-        if fresh < part.count:
+        if fresh < part.length:
             leg.late += buffer.lateOf(first, end)
 
     # Where the stream seems to go on elsewhere.
@@ -214,15 +214,15 @@ class Merger:
         candidate.lastHeard = now
         follows = part.number == candidate.next
         candidate.inSequence = max(
-            candidate.inSequence, candidate.inSequence + part.count if follows else part.count
+            candidate.inSequence, candidate.inSequence + part.length if follows else part.length
         )
-        candidate.next = (part.number + part.count) % self._modulus
-        if candidate.kept is None or candidate.size + part.count > self._limit:
+        candidate.next = (part.number + part.length) % self._modulus
+        if candidate.kept is None or candidate.size + part.length > self._limit:
             self._stray(leg, part)
         else:
             copy = Run(memoryview(bytes(part.run.data)), part.run.segmentSize, part.run.sender, now)
             candidate.kept.append((leg, part._replace(run=copy), now))
-            candidate.size += part.count
+            candidate.size += part.length
         self._decide(now, out)
 
     def _isOf(self, candidate: _Candidate, part: Part) -> bool:
@@ -284,5 +284,5 @@ class Merger:
         candidate.kept, candidate.size = None, 0
 
     def _stray(self, leg: Leg, part: Part) -> None:
-        leg.strays += part.count
-        self.strays += part.count
+        leg.strays += part.length
+        self.strays += part.length

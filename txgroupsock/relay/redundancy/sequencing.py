@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from attrs import field, frozen
 
@@ -19,13 +19,13 @@ class Part(NamedTuple):
 
     @ivar key: tells streams apart that have numbers of their own: the SSRC of RTP.
     @ivar number: of the first datagram, as it is in there; the others count up from it.
-    @ivar count: how many datagrams.
+    @ivar length: how many datagrams.
     @ivar run: these, in the memory of the run that they were part of.
     """
 
     key: int
     number: int
-    count: int
+    length: int
     run: Run
 
 
@@ -55,7 +55,7 @@ class SequenceField:
 
     offset: int = field()
     width: int = field()
-    byteorder: str = field(default="big")
+    byteorder: Literal["big", "little"] = field(default="big")
     modulus: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,8 +84,7 @@ class SequenceField:
         end = self.offset + self.width
         if len(datagram) < end:
             return None
-        order = "big" if self.byteorder == "big" else "little"
-        return int.from_bytes(datagram[self.offset : end], order)
+        return int.from_bytes(datagram[self.offset : end], self.byteorder)
 
     def isConsecutive(self, run: Run, number: int, count: int) -> bool:
         """
