@@ -5,7 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.sequencing import Sequencing
 
 
@@ -47,3 +53,33 @@ def partsOf(sequencing: Sequencing, taken: Run) -> Sequence[tuple[int, int, int]
     parts = sequencing.parts(taken)
     assert all(len(each.run) == each.length for each in parts)
     return [(each.key, each.number, each.length) for each in parts]
+
+
+@implementer(IRelayInput, IWarning)
+@define(eq=False)
+class Leg:
+    """An input that gives what it is told to."""
+
+    failure: OSError | None = None
+    counters: Counters = field(factory=Counters)
+    receiver: IRunReceiver | None = None
+
+    def openInput(self, receiver: IRunReceiver) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.receiver = receiver
+
+    def closeInput(self) -> Deferred[None]:
+        assert self.receiver is not None
+        self.receiver = None
+        return succeed(None)
+
+    def describe(self) -> list[str]:
+        return [] if self.receiver is None else ["joined"]
+
+    def warnings(self) -> list[str]:
+        return ["a small buffer"]
+
+    def give(self, run: Run) -> None:
+        assert self.receiver is not None
+        self.receiver.runReceived(run)

@@ -10,51 +10,16 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.relay.redundancy.support import numberIn, rtp, rtpRun
+from tests.relay.redundancy.support import Leg, numberIn, rtp, rtpRun
 from tests.relay.support import Collector, freePort, until
 from txgroupsock import GroupsockReactor, Route
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
-from txgroupsock.primitives.run import Run
-from txgroupsock.relay.counters import Counters
+from txgroupsock.interfaces import IRelayInput, IWarning
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy import MergedInput
-
-
-@implementer(IRelayInput, IWarning)
-@define(eq=False)
-class Leg:
-    """An input that gives what it is told to."""
-
-    failure: OSError | None = None
-    counters: Counters = field(factory=Counters)
-    receiver: IRunReceiver | None = None
-
-    def openInput(self, receiver: IRunReceiver) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.receiver = receiver
-
-    def closeInput(self) -> Deferred[None]:
-        assert self.receiver is not None
-        self.receiver = None
-        return succeed(None)
-
-    def describe(self) -> list[str]:
-        return [] if self.receiver is None else ["joined"]
-
-    def warnings(self) -> list[str]:
-        return ["a small buffer"]
-
-    def give(self, run: Run) -> None:
-        assert self.receiver is not None
-        self.receiver.runReceived(run)
 
 
 def udpLegs(reactor: Any, ports: Sequence[int]) -> list[UDPInput]:

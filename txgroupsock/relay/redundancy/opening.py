@@ -41,6 +41,7 @@ class Legs:
         self._reactor = reactor
         self._take: Callable[[int, Run], None] = lambda *_: None
         self._retry: IDelayedCall | None = None
+        self._isOpen = [False] * len(inputs)
 
     def open(self, take: Callable[[int, Run], None]) -> None:
         """
@@ -62,6 +63,7 @@ class Legs:
                 self.failures = [None] * len(self.inputs)
                 raise failures[0]
             opened.pop_all()
+        self._isOpen = [each is None for each in self.failures]
         if failures:
             self._retry = self._reactor.callLater(RETRY, self._tryAgain)
 
@@ -70,10 +72,10 @@ class Legs:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        isOpen = [each is None for each in self.failures]
+        wasOpen, self._isOpen = self._isOpen, [False] * len(self.inputs)
         self.failures = [None] * len(self.inputs)
         return gatherResults(
-            [each.closeInput() for each, was in zip(self.inputs, isOpen, strict=True) if was]
+            [each.closeInput() for each, was in zip(self.inputs, wasOpen, strict=True) if was]
         )
 
     def describe(self) -> list[list[str]]:
@@ -112,7 +114,7 @@ class Legs:
         self._retry = None
         for index, failure in enumerate(self.failures):
             if failure is not None:
-                self._open(index)
+                self._isOpen[index] = self._open(index) is None
         if any(self.failures):
             self._retry = self._reactor.callLater(RETRY, self._tryAgain)
 
