@@ -113,6 +113,23 @@ async def test_whatBothLoseIsCounted(reactor: Any) -> None:
         assert +merged.counters.dropped == {"lost": 5}
 
 
+def test_nothingIsGivenUpUnread() -> None:
+    """When the process is held up beyond the window, what lies in the sockets is read first; what
+    is not there either is given up then.
+    """
+    clock, legs, collector = Clock(), [Leg(), Leg()], Collector()
+    merged = MergedInput(clock, legs, window=0.05)
+    merged.openInput(collector)
+    legs[0].give(rtpRun([0, 2, 4]))
+    clock.advance(0.3)
+    legs[1].give(rtpRun([0, 1]))
+    clock.advance(0.05)
+    assert [numberIn(each) for each in collector.payloads] == [0, 1, 2, 4]
+    assert +merged.counters.dropped == {"lost": 1}
+    merged.closeInput()
+    assert clock.getDelayedCalls() == []
+
+
 @pytest_twisted.ensureDeferred
 async def test_whatIsHeldIsGivenOnAtTheEnd(reactor: Any) -> None:
     """When the input is closed, what waited goes on to the outputs; nothing is left on a clock."""

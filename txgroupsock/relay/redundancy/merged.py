@@ -23,6 +23,7 @@ SILENCE: Final = 1.0
 LOSS: Final = 0.01
 """Share of a leg's datagrams, 0 to 1, above which its loss is said."""
 
+_LATE: Final = 0.005  # seconds: a timer that is later than this had to wait for this process
 _NEAR: Final = 0.8  # of the window: skew that leaves too little for jitter
 
 
@@ -71,6 +72,7 @@ class MergedInput:
         self._legs = Legs(reactor, legs)
         self._merger = Merger(len(legs), sequencing or RTP(), window, limit)
         self._timer: IDelayedCall | None = None
+        self._isPutOff = False
         self._receiver: IRunReceiver | None = None
         self._opened = 0.0
 
@@ -180,11 +182,20 @@ class MergedInput:
         if deadline is None or self._timer is not None:
             return
         delay = max(0.0, deadline - self._reactor.seconds())
-        self._timer = self._reactor.callLater(delay, self._due)
+        self._timer = self._reactor.callLater(delay, self._due, deadline)
 
-    def _due(self) -> None:
+    def _due(self, deadline: float) -> None:
         self._timer = None
+        now = self._reactor.seconds()
+        late = now - deadline
+        if late > _LATE and not self._isPutOff:
+            # This process was held up, and what it waits for may be in a socket: read that first.
+            self._isPutOff = True
+            delay = min(late, self._merger.window)
+            self._timer = self._reactor.callLater(delay, self._due, deadline)
+            return
+        self._isPutOff = False
         try:
-            self._give(self._merger.due(self._reactor.seconds()))
+            self._give(self._merger.due(now))
         finally:
             self._schedule()

@@ -90,7 +90,7 @@ class SequenceField:
         """
         Whether all datagrams of a run count up from a number, the first's.
 
-        It looks at one byte of all of them at a time, 3 µs for 64 datagrams instead of 20.
+        It looks at one byte of all of them at a time, 3 µs for 64 datagrams instead of 30.
         Where the lower two bytes of the number begin anew it may say no to those that do.
         """
         size, data = run.segmentSize, run.data
