@@ -174,7 +174,7 @@ class Merger:
             return None
         if ahead < 0:
             hasJumped = (
-                now >= buffer.progress + self.window
+                now >= buffer.progress + self.window and not buffer.holding
                 if leg.end is None
                 else first < leg.end - self._misorder
             )
