@@ -23,7 +23,7 @@ from txgroupsock import GroupsockReactor, Route
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
-from txgroupsock.relay.redundancy import MergedInput
+from txgroupsock.relay.redundancy import FailoverInput, MergedInput, Policy
 from txgroupsock.testing.lan import Host, Lan
 from txgroupsock.testing.namespaces import CommandFailed
 
@@ -116,17 +116,19 @@ def paths(lan: Lan, reactor: Any) -> Iterator[Paths]:
         made.close()
 
 
+def legsOf(reactor: Any, paths: Paths) -> list[UDPInput]:
+    """An input for each path, to be opened on C{b}."""
+    sharing = GroupsockReactor(reactor)
+    return [UDPInput(sharing, InputModel.parse(f"udp://{each}:5000")) for each in paths.addresses]
+
+
 @asynccontextmanager
 async def merging(
     reactor: Any, lan: Lan, paths: Paths, port: int = 6000
 ) -> AsyncIterator[MergedInput]:
     """An open route on C{b} from both paths to C{c}."""
     with paths.receiver:
-        sharing = GroupsockReactor(reactor)
-        legs = [
-            UDPInput(sharing, InputModel.parse(f"udp://{each}:5000")) for each in paths.addresses
-        ]
-        merged = MergedInput(reactor, legs, window=WINDOW)
+        merged = MergedInput(reactor, legsOf(reactor, paths), window=WINDOW)
         output = UDPOutput(reactor, OutputModel.parse(f"udp://{lan['c'].ipv4}:{port}"))
         route = Route(merged, [output])
         route.openRoute()
@@ -242,6 +244,42 @@ async def test_aPathIsCutAndRestoredTenTimes(reactor: Any, lan: Lan, paths: Path
         assert numbersOf(listener) == list(range(paths.sent))
         assert merged.counters.dropped.total() == 0
         assert all(each.lost > 800 for each in merged.legs())
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_aLinkThatIsCutIsFailedOver(reactor: Any, lan: Lan, paths: Paths) -> None:
+    """While the first path is cut the second is given on, and the first again some time after."""
+    with paths.receiver:
+        source = FailoverInput(
+            reactor, legsOf(reactor, paths), Policy(silence=0.3, returnAfter=0.5)
+        )
+        output = UDPOutput(reactor, OutputModel.parse(f"udp://{lan['c'].ipv4}:6000"))
+        route = Route(source, [output])
+        route.openRoute()
+
+    async def streamUntil(active: int) -> None:
+        while source.active != active:
+            assert paths.sent < 30_000, source.describe()
+            await paths.stream(reactor, 100, lambda _: (0, 1))
+
+    async with listening(reactor, lan["c"]) as listener:
+        await paths.stream(reactor, 500, lambda _: (0, 1))
+        assert source.active == 0
+        await deferToThread(paths.near.setLink, up=False)
+        await streamUntil(1)
+        await paths.stream(reactor, 500, lambda _: (0, 1))
+        await deferToThread(paths.near.setLink, up=True)
+        await streamUntil(0)
+        await paths.stream(reactor, 500, lambda _: (0, 1))
+        numbers = numbersOf(listener)
+        assert numbers[:500] == list(range(500))
+        assert numbers[-500:] == list(range(paths.sent - 500, paths.sent))
+        # What was sent in the silence is gone; that and the skew is all.
+        assert len(set(numbers)) > paths.sent - 600
+        assert source.changes == 2
+        assert source.counters.datagrams == output.counters.datagrams == len(numbers)
+    await route.closeRoute()
 
 
 class Splitting(DatagramProtocol):
