@@ -314,3 +314,15 @@ def test_aWindowIsAStretchOfTime() -> None:
     """A window of no length is refused."""
     with pytest.raises(ValueError, match="the window is 0 s; it must be more than 0"):
         Merger(2, RTP(), 0)
+
+
+def test_aDamagedNumberAheadCostsNothingElse(legs: Legs) -> None:
+    """A single number far ahead is waited for, given up and left: all others are given on."""
+    for each in range(500):
+        for leg in (0, 1):
+            legs.take(leg, rtpRun([each]), each / 1000)
+        if each == 50:
+            legs.take(0, rtpRun([20_000]))
+    legs.until(1.0)
+    assert [each for each in legs.numbers if each != 20_000] == list(range(500))
+    assert legs.merger.restarts == 1
