@@ -1,0 +1,1 @@
+"""Health of an input: what its datagrams tell, alarms, and whom to tell of them."""
