@@ -66,7 +66,7 @@ class Captured:
 
 @contextmanager
 def capturing(path: Path, port: int) -> Iterator[None]:
-    """tshark captures what is sent to a port of loopback."""
+    """Tshark captures what is sent to a port of loopback."""
     command = ["tshark", "-i", "lo", "-w", str(path), "-f", f"udp port {port}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -114,7 +114,11 @@ def fieldsOf(path: Path, port: int) -> list[tuple[float, bytes]]:
     """Time and payload of each datagram of a capture that has one."""
     fields = ["-T", "fields", "-e", "frame.time_epoch", "-e", "udp.payload"]
     done = subprocess.run(
-        ["tshark", "-r", str(path), *fields], capture_output=True, text=True, timeout=50, check=False
+        ["tshark", "-r", str(path), *fields],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
     lines = [each.split("\t") for each in done.stdout.splitlines()]
     return [(float(each[0]), bytes.fromhex(each[1])) for each in lines if each[1:] and each[1]]
@@ -137,9 +141,7 @@ def reordered(datagrams: list[bytes]) -> list[bytes]:
 def repeated(datagrams: list[bytes]) -> list[bytes]:
     """Every 30th comes twice."""
     return [
-        each
-        for number, each in enumerate(datagrams)
-        for _ in range(2 if number % 30 == 15 else 1)
+        each for number, each in enumerate(datagrams) for _ in range(2 if number % 30 == 15 else 1)
     ]
 
 
@@ -153,10 +155,8 @@ TROUBLES = [list, lossy, reordered, repeated, everything]
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("first", [1000, 65_400])
-def test_rtpIsAsTsharkHasIt(
-    trouble: Trouble, first: int, recording: bytes, tmp_path: Path
-) -> None:
-    """Packets, loss, jitter and the longest gap of a capture are those of C{tshark -z rtp,streams}."""
+def test_rtpIsAsTsharkHasIt(trouble: Trouble, first: int, recording: bytes, tmp_path: Path) -> None:
+    """Packets, loss, jitter and the longest gap of a capture are those of tshark."""
     packets = [
         rtp(first + number, int(number * SPACING * 90_000), payload=each)
         for number, each in enumerate(payloadsOf(recording)[:400])
@@ -191,9 +191,10 @@ def test_rtpIsAsTsharkHasIt(
 
 def continuityOf(stream: bytes) -> dict[int, int]:
     """How often ffmpeg finds the continuity of each PID broken."""
+    copying = ["-map", "0", "-c", "copy", "-f", "null", "-"]
     # By a pipe: ffmpeg reads the beginning of a file several times.
     done = subprocess.run(
-        "ffmpeg -loglevel debug -f mpegts -i pipe:0 -map 0 -c copy -f null -".split(),
+        ["ffmpeg", "-loglevel", "debug", "-f", "mpegts", "-i", "pipe:0", *copying],
         input=stream,
         capture_output=True,
         timeout=50,
@@ -207,9 +208,7 @@ def continuityOf(stream: bytes) -> dict[int, int]:
 
 @pytest.mark.parametrize("most", [1, 16])
 @pytest.mark.parametrize("trouble", [list, lossy, reordered])
-def test_continuityIsAsFfmpegHasIt(
-    trouble: Trouble, most: int, recording: bytes
-) -> None:
+def test_continuityIsAsFfmpegHasIt(trouble: Trouble, most: int, recording: bytes) -> None:
     """Errors of continuity of each PID are those that ffmpeg finds in the same packets."""
     needs("ffmpeg")
     datagrams = trouble(payloadsOf(recording))

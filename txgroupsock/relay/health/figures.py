@@ -30,9 +30,7 @@ class HealthFigures:
     alarms: tuple[Alarm, ...] = ()
 
     def toJSON(self) -> dict[str, Any]:
-        """
-        As docs/health.md has it; C{rtp} and C{ts} are C{None} too if there is none in the stream.
-        """
+        """As docs/health.md has it; C{rtp} and C{ts} are C{None} if the stream has none, too."""
         return {
             "stream": self.stream.toJSON(),
             "rtp": self.rtp.toJSON() if self.rtp is not None and self.rtp.isRTP else None,

@@ -25,7 +25,7 @@ from txgroupsock.relay.stage import Stage
 @implementer(IWarning)
 class Health(Stage):
     """
-    Gives every run on as it is, and then looks at it.
+    Looks at every run, and gives it on as it is.
 
     What it costs is what its parts cost (see L{StreamHealth}, L{RTPHealth}, L{TSHealth}); a route
     without it pays nothing.  What looking should ever raise is logged once, and looking ends
@@ -53,7 +53,7 @@ class Health(Stage):
         """
         @param reactor: provides C{IReactorTime}; its clock is that of the runs' arrival.
         @param thresholds: from when on there is an alarm; left out, L{Thresholds}' own.
-        @param hooks: whom to tell of alarms.
+        @param hooks: whom to tell of alarms; whoever made them closes them.
         @param rtp: whether to look for RTP.
         @param ts: whether to look for a transport stream.
         @param clockRates: Hz of RTP's timestamps, by payload type, where RFC 3551 has no other.
@@ -95,8 +95,6 @@ class Health(Stage):
         """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}."""
         if self._measuring.running:
             self._measuring.stop()
-        for each in self._hooks:
-            each.close()
         return super().closeStage()
 
     def runReceived(self, run: Run) -> None:
@@ -132,10 +130,16 @@ class Health(Stage):
         changed = self._alarms.take(self._thresholds.findings(stream, rtp, ts), now)
         self._figures = HealthFigures(now, stream, rtp, ts, self._alarms.raised(now))
         for alarm in changed:
-            if alarm.isRaised:
-                self._log.warn("{alarm}", alarm=alarm)
-            else:
-                self._log.info("{alarm}", alarm=alarm)
+            self._tell(alarm)
+
+    def _tell(self, alarm: Alarm) -> None:
+        if alarm.isRaised:
+            self._log.warn("{alarm}", alarm=alarm)
+        else:
+            self._log.info("{alarm}", alarm=alarm)
+        for each in self._hooks:
+            each.tell(alarm)
+        try:
             self.alarmChanged(alarm)
-            for each in self._hooks:
-                each.tell(alarm)
+        except Exception:  # noqa: BLE001 - measuring goes on
+            self._log.failure("{name}: who was told of an alarm failed", name=self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from attrs import field, frozen, validators
 
@@ -11,8 +12,9 @@ from txgroupsock.relay.health.rtp import RTPFigures
 from txgroupsock.relay.health.stream import StreamFigures
 from txgroupsock.relay.health.tsfigures import TSFigures
 
-_share = validators.optional(validators.and_(validators.ge(0.0), validators.le(1.0)))
-_amount = validators.optional(validators.ge(0))
+# Any, since attrs has no type for a validator of a field that may be None.
+_share: Any = validators.optional(validators.and_(validators.ge(0.0), validators.le(1.0)))
+_amount: Any = validators.optional(validators.ge(0))
 _seconds = validators.ge(0.0)
 
 
@@ -80,8 +82,8 @@ class Thresholds:
             return [
                 Finding(
                     "silence",
-                    f"nothing has come for {stream.silence:.1f} s; see whether the sender runs, and "
-                    "whether the network brings the stream here (joins, source, firewall)",
+                    f"nothing has come for {stream.silence:.1f} s; see whether the sender runs, "
+                    "and whether the network brings it here (joins, source, firewall)",
                     stream.silence,
                     self.silence,
                 )
@@ -124,8 +126,10 @@ class Thresholds:
                 "continuityErrors",
                 ts.recentContinuityErrors,
                 self.continuityErrors,
-                "errors of continuity in the transport stream: packets were lost, or come in "
-                "another order; look for drops on the way, or at the encoder if RTP lost none",
+                (
+                    "errors of continuity in the transport stream; look for drops on the way, or "
+                    "at the encoder if RTP lost none"
+                ),
             ),
             (
                 "syncByteErrors",
@@ -137,8 +141,10 @@ class Thresholds:
                 "transportErrors",
                 ts.recentTransportErrors,
                 self.transportErrors,
-                "packets were marked as damaged before they were sent; look at the reception "
-                "(dish, cable, demodulator) that the stream comes from",
+                (
+                    "packets were marked as damaged before they were sent; look at the reception "
+                    "(dish, cable, demodulator) that the stream comes from"
+                ),
             ),
         ):
             if limit is not None and count > limit:
