@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_twisted
 from attrs import frozen
 
 from tests.relay.health.support import SENDER, rtp
-from tests.relay.support import freePort
-from txgroupsock import Run
+from tests.relay.support import Collector, freePort, send, until
+from txgroupsock import Route, Run
+from txgroupsock.relay.health import Health
 from txgroupsock.relay.health.rtp import RTPHealth
 from txgroupsock.relay.health.stream import StreamHealth
 from txgroupsock.relay.health.ts import TSHealth
@@ -204,6 +207,29 @@ def continuityOf(stream: bytes) -> dict[int, int]:
     for each in re.findall(rb"Continuity check failed for pid (\d+)", done.stderr):
         found[int(each)] = found.get(int(each), 0) + 1
     return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_aRouteSeesWhatFfmpegSees(reactor: Any, recording: bytes) -> None:
+    """Through real sockets, in whatever runs the port makes, too."""
+    sent = lossy(payloadsOf(recording))
+    port = freePort()
+    collector = Collector()
+    health = Health(reactor, "news", interval=0.05)
+    route = Route.fromURLs(reactor, [f"udp://127.0.0.1:{port}"], [collector], [health])
+    route.openRoute()
+    for number, each in enumerate(sent):
+        send(each, "127.0.0.1", port)
+        if number % 50 == 49:  # the kernel's buffer has room for these
+            await collector.take(reactor, number + 1)
+    assert await collector.take(reactor, len(sent)) == sent
+    await until(reactor, lambda: health.status().stream.datagrams == len(sent))
+    figures = health.status().ts
+    assert figures is not None
+    errors = {each.pid: each.continuityErrors for each in figures.busiest if each.continuityErrors}
+    assert errors == continuityOf(b"".join(sent))
+    assert figures.crcErrors == figures.syncByteErrors == figures.transportErrors == 0
+    await route.closeRoute()
 
 
 @pytest.mark.parametrize("most", [1, 16])

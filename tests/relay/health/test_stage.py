@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +159,27 @@ def test_lookingNeverStopsTheStream(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.advance(2)
     assert lines == ["news: its health is looked at no longer"]
     assert len(taking.runs) == 3
+    health.closeStage()
+
+
+@pytest_twisted.ensureDeferred
+async def test_theExampleOfTheDocumentationWorks(reactor: Any) -> None:
+    """The route of docs/health.md opens, and its JSON has the keys that the page names."""
+    page = (Path(__file__).parents[3] / "docs" / "health.md").read_text("utf-8")
+    [block] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block.replace("127.0.0.1:5004", f"127.0.0.1:{freePort()}"), names)
+    names["route"].openRoute()
+    await names["route"].closeRoute()
+    names["pager"].close()
+    clock = Clock()
+    health, _ = opened(clock)
+    health.runReceived(runOf(datagramsOf(stream(70), isRTP=True)))
+    clock.advance(1)
+    json = health.status().toJSON()
+    for part in ("stream", "rtp", "ts"):
+        table = page[page.index(f"**`{part}`**") :].split("\n\n**", 1)[0]
+        assert set(json[part]) <= set(re.findall(r"`(\w+)`", table)), part
     health.closeStage()
 
 

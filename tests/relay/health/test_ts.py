@@ -235,6 +235,37 @@ def test_syncIsLostAndFound() -> None:
     assert figures.continuityErrors == 1  # that of the packet which the first broken one was
 
 
+def test_afterALossOfSyncCountersAreNew() -> None:
+    """What came before says nothing of what comes after, for each PID there is."""
+    health = TSHealth()
+    packets = stream(7 * 64)
+    feed(health, packets[:210])
+    feed(health, [b"x" * 188] * 7 + packets[263:])
+    feed(health, stream(7 * 64)[210:], arrival=1.0)
+    figures = health.measure(1.0)
+    assert figures.syncLosses == 1
+    expected = Reference()
+    expected.take(packets[267:])  # four packets later there is sync again
+    expected.take(stream(7 * 64)[210:])
+    assert figures.continuityErrors == expected.errors.total()
+
+
+def test_tablesThatNeverStayAreNotAlwaysFollowed() -> None:
+    """Somebody who makes up tables costs no more than so much a second; true ones are followed
+    when that is over.
+    """
+    health = TSHealth()
+    feed(health, [packet(number, 0) for number in range(1, NULL)])
+    made = [
+        packet(0, number, pat({number + 1: number % 8000 + 16}, number % 32), isStart=True)
+        for number in range(700)
+    ]
+    feed(health, made)
+    assert list(health._pmts) == [19 + 16]  # the 20th is the last that is followed
+    feed(health, [packet(0, 700, pat({1: MAP}, 7), isStart=True)] * 7, arrival=1.0)
+    assert list(health._pmts) == [MAP]
+
+
 def test_clocksAreCompared() -> None:
     """PCRs that come too late, go back or leap are errors, and a told discontinuity is none."""
     health = TSHealth()

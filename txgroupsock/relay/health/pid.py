@@ -41,6 +41,26 @@ class Due:
         return 1
 
 
+@define
+class Budget:
+    """
+    How often a second something may be done that costs much, and that others can ask for.
+
+    @ivar most: in a second.
+    """
+
+    most: int
+    _spent: int = 0
+    _since: float = float("-inf")
+
+    def spend(self, now: float) -> bool:
+        """Whether it may be done once more."""
+        if not 0 <= now - self._since < 1:
+            self._since, self._spent = now, 0
+        self._spent += 1
+        return self._spent <= self.most
+
+
 @define(eq=False)
 class PID:
     """
@@ -48,6 +68,7 @@ class PID:
 
     @ivar packets: that had it.
     @ivar seen: when the last one came.
+    @ivar era: how often sync had been lost when C{counter} was set.
     @ivar counter: continuity_counter of the last packet with payload; -1 if unknown.
     @ivar isRepeated: whether that packet has come twice already.
     @ivar errors: of continuity.
@@ -62,6 +83,7 @@ class PID:
     number: int
     packets: int = 0
     seen: float = 0.0
+    era: int = 0
     counter: int = -1
     isRepeated: bool = False
     errors: int = 0

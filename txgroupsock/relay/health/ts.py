@@ -10,7 +10,7 @@ from typing import Final
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.carrier import Carrier
-from txgroupsock.relay.health.pid import PCR, PID, Due
+from txgroupsock.relay.health.pid import PCR, PID, Budget, Due
 from txgroupsock.relay.health.plan import SIZE, Plan, View
 from txgroupsock.relay.health.psi import (
     NULL_PID,
@@ -28,6 +28,9 @@ _TO_LOSE_SYNC: Final = 2  # packets: 1.1
 _TO_GAIN_SYNC: Final = 5
 _SYNC: Final = 0x47
 _MOST_SHOWN: Final = 64
+_MOST_READINGS: Final = 500  # packets a second with tables that are new, each up to 100 µs
+_MOST_CHANGES: Final = 20  # a second of what the tables say, each up to 10 ms if they are made up
+_MOST_PATS: Final = 2  # sections of the PAT, of up to 253 programs each
 _ACTIVE: Final = 5.0  # seconds for which a plan has room for a PID that does not come
 _BETWEEN_PLANS: Final = 0.25  # seconds
 
@@ -58,6 +61,7 @@ class TSHealth:
         self._nextPlan = float("-inf")
         self._packets = self._nulls = 0
         self._isInSync = True
+        self._era = 0
         self._badInRow = self._goodInRow = 0
         self._syncLosses = self._syncByteErrors = 0
         self._patErrors = self._pmtErrors = self._pidErrors = 0
@@ -67,6 +71,7 @@ class TSHealth:
         self._programs: dict[int, dict[int, int]] = {}  # by section of the PAT
         self._pmts: dict[int, Due] = {}  # by PID
         self._maps: dict[tuple[int, int], ProgramMap] = {}  # by PID and program
+        self._readings, self._changes = Budget(_MOST_READINGS), Budget(_MOST_CHANGES)
         self._timed: set[PID] = set()
         self._before = (0, 0, 0, 0, 0)
 
@@ -132,8 +137,8 @@ class TSHealth:
                 self._nulls += 1
                 continue
             pid = self.pids.get(number) or self._add(number, arrival)
-            if not pid.packets or arrival - pid.seen > _ACTIVE:
-                self._isPlanOld = True
+            if not pid.packets or arrival - pid.seen > _ACTIVE or pid.era != self._era:
+                self._renew(pid)
             pid.packets += 1
             pid.seen = arrival
             pid.scrambled += fourth > 0x3F
@@ -174,21 +179,31 @@ class TSHealth:
         if self._isInSync and self._badInRow >= _TO_LOSE_SYNC:
             self._isInSync = False
             self._syncLosses += 1
-            for pid in self.pids.values():
-                pid.counter = -1
+            # What counters were is no longer known; each PID forgets it when it is its turn.
+            self._era += 1
+            self._plan, self._isPlanOld = None, True
         return False
 
     def _add(self, number: int, arrival: float) -> PID:
-        pid = self.pids[number] = PID(number, seen=arrival)
+        pid = self.pids[number] = PID(number, seen=arrival, era=self._era)
         if number == PAT_PID or number in self._pmts:
             pid.sections = Sections()
         return pid
+
+    def _renew(self, pid: PID) -> None:
+        """It is new, has not come for long, or sync was lost since."""
+        self._isPlanOld = True
+        if pid.era != self._era:
+            pid.era, pid.counter = self._era, -1
 
     def _makePlan(self, now: float) -> None:
         if 0 < self._nextPlan - now <= _BETWEEN_PLANS:  # somebody may make PIDs up
             return
         self._nextPlan = now + _BETWEEN_PLANS
-        self._plan = Plan.of(each for each in self.pids.values() if now - each.seen <= _ACTIVE)
+        active = [each for each in self.pids.values() if now - each.seen <= _ACTIVE]
+        for pid in active:
+            self._renew(pid)
+        self._plan = Plan.of(active)
         self._isPlanOld = self._plan is None
 
     def _takePCR(self, pid: PID, field: memoryview, arrival: float, *, isNew: bool) -> None:
@@ -210,26 +225,34 @@ class TSHealth:
             elif pid.number in self._pmts:
                 self._pmtErrors += self._pmts[pid.number].came(arrival)
             return
+        if not self._readings.spend(arrival):
+            sections.forget()
+            return
         begin = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
         sections.known = b""
         for section in sections.take(packet[begin:], isStart=packet[1] & 0x40 != 0):
             if pid.number == PAT_PID and section[0] == PAT:
                 if self._pat is not None:
                     self._patErrors += self._pat.came(arrival)
-                self._usePrograms(ProgramAssociation.of(section), arrival)
+                isUsed = self._usePrograms(ProgramAssociation.of(section), arrival)
             elif pid.number in self._pmts and section[0] == PMT:
                 self._pmtErrors += self._pmts[pid.number].came(arrival)
-                self._useMap(pid.number, ProgramMap.of(section), arrival)
+                isUsed = self._useMap(pid.number, ProgramMap.of(section), arrival)
             else:
                 continue
-            if packet[1] & 0x40 and sections.isEmpty:
+            if isUsed and packet[1] & 0x40 and sections.isEmpty:
                 sections.known = packet[4:]
 
-    def _usePrograms(self, found: ProgramAssociation | None, arrival: float) -> None:
-        if found is None or (
-            found.version == self._version and self._programs.get(found.number) == found.pids
+    def _usePrograms(self, found: ProgramAssociation | None, arrival: float) -> bool:
+        """Follow a PAT; whether it is followed now."""
+        if (
+            found is None
+            or found.number >= _MOST_PATS
+            or (found.version == self._version and self._programs.get(found.number) == found.pids)
         ):
-            return
+            return True
+        if not self._changes.spend(arrival):
+            return False
         if found.version != self._version:
             self._version = found.version
             self._programs.clear()
@@ -253,19 +276,24 @@ class TSHealth:
         }
         self._maps = {key: each for key, each in self._maps.items() if key in programs}
         self._useNames(arrival)
+        return True
 
-    def _useMap(self, number: int, found: ProgramMap | None, arrival: float) -> None:
+    def _useMap(self, number: int, found: ProgramMap | None, arrival: float) -> bool:
+        """Follow a PMT; whether it is followed now."""
         if found is None or self._maps.get((number, found.program)) == found:
-            return
+            return True
         if found.program not in {
             program
             for each in self._programs.values()
             for program, pid in each.items()
             if pid == number
         }:
-            return
+            return True
+        if not self._changes.spend(arrival):
+            return False
         self._maps[number, found.program] = found
         self._useNames(arrival)
+        return True
 
     def _useNames(self, arrival: float) -> None:
         """Wait for the PIDs that the PMTs name, and for no others."""
