@@ -101,7 +101,9 @@ def test_aStreamThatIsNoneHasNoFaults() -> None:
     assert namesOf(Thresholds(jitter=0), None, RTPFigures(jitter=9), TSFigures(pcrJitter=9)) == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("rtpLoss", 1.5), ("jitter", -1), ("clearAfter", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("rtpLoss", 1.5), ("silence", 0), ("jitter", -1), ("clearAfter", -1)]
+)
 def test_limitsHaveToMakeSense(name: str, value: Any) -> None:
     """A share is at most 1, and nothing is negative."""
     with pytest.raises(ValueError, match=name):

@@ -183,6 +183,18 @@ async def test_theExampleOfTheDocumentationWorks(reactor: Any) -> None:
     health.closeStage()
 
 
+def test_whoCountsDropsMayFail() -> None:
+    """Should measuring raise, that is logged once too."""
+    clock = Clock()
+    health, taking = opened(clock, kernelDrops=lambda: 1 // 0)
+    with loggedLines() as lines:
+        clock.pump([1, 1, 1])
+        health.runReceived(runOf([b"x"]))
+    assert lines == ["news: its health is looked at no longer"]
+    assert len(taking.runs) == 1
+    health.closeStage()
+
+
 def test_anIntervalLasts() -> None:
     """No interval is a mistake."""
     with pytest.raises(ValueError, match="more than 0 s, not 0"):

@@ -75,7 +75,7 @@ class Health(Stage):
         self._alarms = Alarms(name, self._thresholds.raiseAfter, self._thresholds.clearAfter)
         self._figures = HealthFigures()
         self._begin(0.0)
-        self._measuring = LoopingCall(self._measure)
+        self._measuring = LoopingCall(self._tick)
         self._measuring.clock = reactor
 
     def _begin(self, now: float) -> None:
@@ -107,8 +107,7 @@ class Health(Stage):
                 if self._ts is not None:
                     self._ts.take(run)
             except Exception:  # noqa: BLE001 - looking at a stream must not stop it
-                self._isLooking = False
-                self._log.failure("{name}: its health is looked at no longer", name=self.name)
+                self._failed()
         self.give(run)
 
     def status(self) -> HealthFigures:
@@ -119,9 +118,18 @@ class Health(Stage):
         """The alarms that are raised."""
         return [each.text for each in self._figures.alarms]
 
+    def _failed(self) -> None:
+        self._isLooking = False
+        self._log.failure("{name}: its health is looked at no longer", name=self.name)
+
+    def _tick(self) -> None:
+        if self._isLooking:
+            try:
+                self._measure()
+            except Exception:  # noqa: BLE001 - as above
+                self._failed()
+
     def _measure(self) -> None:
-        if not self._isLooking:
-            return
         now = self._reactor.seconds()
         drops = None if self._kernelDrops is None else self._kernelDrops()
         stream = self._stream.measure(now, drops)

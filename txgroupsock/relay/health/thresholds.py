@@ -15,6 +15,7 @@ from txgroupsock.relay.health.tsfigures import TSFigures
 # Any, since attrs has no type for a validator of a field that may be None.
 _share: Any = validators.optional(validators.and_(validators.ge(0.0), validators.le(1.0)))
 _amount: Any = validators.optional(validators.ge(0))
+_positive: Any = validators.optional(validators.gt(0.0))
 _seconds = validators.ge(0.0)
 
 
@@ -58,7 +59,7 @@ class Thresholds:
     @ivar clearAfter: seconds for which it has to be otherwise before that is cleared.
     """
 
-    silence: float | None = field(default=1.0, validator=_amount)
+    silence: float | None = field(default=1.0, validator=_positive)
     leastBitRate: float | None = field(default=None, validator=_amount)
     mostBitRate: float | None = field(default=None, validator=_amount)
     kernelDrops: int | None = field(default=0, validator=_amount)
@@ -77,7 +78,7 @@ class Thresholds:
         self, stream: StreamFigures, rtp: RTPFigures | None, ts: TSFigures | None
     ) -> list[Finding]:
         """What is above its limit, or below."""
-        if self.silence is not None and stream.silence >= max(self.silence, 1e-9):
+        if self.silence is not None and stream.silence >= self.silence:
             # All else follows from it.
             return [
                 Finding(
