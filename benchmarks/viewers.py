@@ -94,6 +94,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--relay", default=contenders.defaultCommand(), help="(%(default)s)")
     parser.add_argument("--calm", type=float, default=0.08, help="as for relay.py (%(default)s)")
+    parser.add_argument(
+        "--wake", action="store_true", help="clients are woken by what comes, not every 2 ms"
+    )
     parser.add_argument("--relay-core", type=int)
     parser.add_argument("--load-core", type=int)
     parser.add_argument("--markdown", metavar="FILE", help="write the tables there too")
@@ -180,7 +183,7 @@ class Bench:
         self._run += 1
         command = [self.programs["clients"], "-a", OUTPUT, "-p", str(PORT), "-n", str(count)]
         command += ["-u", f"/udp/{GROUP_IN}:{PORT_IN}", "-x", str(self._run), "-t", "60"]
-        command += ["-c"] * isChecked
+        command += ["-c"] * isChecked + ["-w"] * self.options.wake
         # Some give up a channel that is silent for a second, and some begin only when it flows.
         with (
             self._tool(self.links.source, self._generator(200.0, 40.0, 0)) as lead,

@@ -65,3 +65,20 @@ def test_relayBenchmarkComparesRelays(gcc: str, tmp_path: Path) -> None:
         assert figures["received"] == figures["expected"] > 0, f"{name}: {figures}"
         assert figures["complete"], f"{name}: {figures}"
         assert f"| {name} | " in table.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.lan
+def test_viewersBenchmarkServesEveryClient(gcc: str, tmp_path: Path) -> None:
+    """One row gives a table with this relay, every client of which got every byte."""
+    report = tmp_path / "report.json"
+    table = tmp_path / "report.md"
+    benchmark = run(
+        *(sys.executable, "benchmarks/viewers.py", "--rows", "5x1000", "--calm", "9"),
+        *("--runs", "1", "--seconds", "0.5", "--json", str(report), "--markdown", str(table)),
+    )
+    assert benchmark.returncode == 0, benchmark.stdout
+    [figures] = json.loads(report.read_text())["rows"]["5x1000"]["this relay"]["runs"]
+    assert (figures["checked"], figures["complete"], figures["missing"]) == (1.0, 1.0, 0)
+    assert figures["cost"] > 0
+    assert "| this relay |" in table.read_text()
