@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 
 from txgroupsock import Run, Stage
 from txgroupsock.interfaces import IRelayStage, IRunReceiver
-from txgroupsock.relay.viewers.stages import Frame, StripRTP, payloadOf
+from txgroupsock.relay.rtp import payloadOf
+from txgroupsock.relay.viewers.stages import Frame, StripRTP
 
 
 @implementer(IRunReceiver)

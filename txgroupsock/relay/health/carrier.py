@@ -6,7 +6,7 @@ from attrs import define
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.plan import SIZE, SYNC
-from txgroupsock.relay.viewers.stages import payloadOf
+from txgroupsock.relay.rtp import payloadOf
 
 _RTP_HEADER = 12
 

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.redundancy.sequencing import RTP
-from txgroupsock.relay.viewers.stages import payloadOf
+from txgroupsock.relay.rtp import payloadOf
 
 _TS_PACKET: Final = 188
 _SYNC: Final = 0x47

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.rtp import HEADER, payloadOf
 from txgroupsock.relay.stage import Stage
 
-_HEADER = 12  # of RTP without contributing sources and extension
 _PLAIN = b"\x80"  # version 2, no padding, no extension, no contributing sources
 _LENGTH = struct.Struct("!H")
 
@@ -26,10 +26,10 @@ class StripRTP(Stage):
         data, size = run.data, run.segmentSize
         count = len(run)
         # Nearly every run: one look at the first byte of all, and one copy of what is behind.
-        isPlain = size > _HEADER and len(data) - (count - 1) * size > _HEADER
+        isPlain = size > HEADER and len(data) - (count - 1) * size > HEADER
         if isPlain and bytes(data[::size]) == _PLAIN * count:
-            payloads = [data[at + _HEADER : at + size] for at in range(0, len(data), size)]
-            self._giveAll(payloads, size - _HEADER, run)
+            payloads = [data[at + HEADER : at + size] for at in range(0, len(data), size)]
+            self._giveAll(payloads, size - HEADER, run)
             return
         stripped = list(_payloads(run))
         if len(stripped) < count:
@@ -58,21 +58,3 @@ def _payloads(run: Run) -> Iterator[memoryview]:
         payload = payloadOf(packet)
         if payload is not None:
             yield payload
-
-
-def payloadOf(packet: memoryview) -> memoryview | None:
-    """The payload of an RTP packet; L{None} if it is not one (RFC 3550 appendix A.1)."""
-    if len(packet) < _HEADER or packet[0] >> 6 != 2:
-        return None
-    start = _HEADER + 4 * (packet[0] & 0x0F)
-    if packet[0] & 0x10:
-        if len(packet) < start + 4:
-            return None
-        start += 4 + 4 * int.from_bytes(packet[start + 2 : start + 4], "big")
-    end = len(packet)
-    if packet[0] & 0x20:
-        padding = packet[-1]
-        if not padding:
-            return None
-        end -= padding
-    return packet[start:end] if start <= end else None
