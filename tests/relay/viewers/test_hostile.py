@@ -434,12 +434,13 @@ async def test_slowRequestsHoldNothingUp(reactor: Any, data: bytes) -> None:
         for client in clients:
             client.transport.write(data)  # type: ignore[union-attr]
         while not all(client.isOver for client in clients):
+            assert sum(not each.isHeld for each in service._site.opened) <= 30
             for client in clients:
                 if not client.isOver:
                     client.transport.write(b"X")  # type: ignore[union-attr]
             await deferLater(reactor, 0.01)
         refused = service.status().refused
-        assert refused["connections"] >= 70
+        assert refused["connections"] > 0
         assert refused["connections"] + refused["slow"] == 100
         assert resident() - before < 8 * MEGABYTE
         await soon(reactor, lambda: len(service._site.opened) == 1, "one is left")
