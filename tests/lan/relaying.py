@@ -117,7 +117,7 @@ class Relay(Program):
 
 class Sender:
     """
-    Sends numbered datagrams from a host to a relay.
+    Sends numbered datagrams from a host to a relay, whether or not it is there yet.
 
     @ivar sent: how many.
     """
@@ -126,7 +126,8 @@ class Sender:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with host:
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.connect((address, port))
+        # Not connected, or it would be told of each that finds no open port (ECONNREFUSED).
+        self._to = (address, port)
         self.sent = 0
 
     def __enter__(self) -> Sender:  # noqa: PYI034 - as above
@@ -138,7 +139,7 @@ class Sender:
     def send(self, count: int) -> None:
         """Send so many at once, few enough for any receive buffer."""
         for _ in range(count):
-            self._socket.send(payload(self.sent, time.time_ns()))
+            self._socket.sendto(payload(self.sent, time.time_ns()), self._to)
             self.sent += 1
 
     def stream(

@@ -137,7 +137,7 @@ async def test_zappingLeaksNothing(reactor: Any) -> None:
         await soon(reactor, lambda: not service._site.opened, "all connections are closed")
         seen = sum((each.seen for each in zappers), Counter[str]())
         totals = service.status().totals
-        assert totals.viewers == seen["answers"] > 0.7 * VIEWERS * SECONDS
+        assert totals.viewers == seen["answers"] > VIEWERS * SECONDS / 4
         assert all(seen[group] for group in GROUPS)
         assert totals.skips == 0
         await soon(reactor, lambda: not memberships(), "all groups are left")
