@@ -21,6 +21,7 @@ import pytest_twisted
 from twisted.internet import asyncioreactor
 from twisted.internet.task import deferLater
 
+from tests.reactors import OTHER_RUNS, OtherRuns
 from txgroupsock.testing.namespaces import enterPrivateNetwork, whyNoNamespaces
 
 pytest_plugins = ["txgroupsock.testing.fixtures"]
@@ -102,6 +103,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reason is not None:
         for item in lan:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+# --- The other reactors --------------------------------------------------------------------------
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with the runs that test_reactors.py wants to know the end of."""
+    wanted = [item for item in session.items if item.path.name == "test_reactors.py"]
+    names = [item.callspec.params["name"] for item in wanted if isinstance(item, pytest.Function)]
+    if names and not session.config.option.collectonly:
+        session.config.stash[OTHER_RUNS] = OtherRuns(names)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End them, if they have not."""
+    if OTHER_RUNS in config.stash:
+        config.stash[OTHER_RUNS].end()
 
 
 # --- Nothing leaks -------------------------------------------------------------------------------
