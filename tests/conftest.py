@@ -111,7 +111,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin with the runs that test_reactors.py wants to know the end of."""
     wanted = [item for item in session.items if item.path.name == "test_reactors.py"]
-    names = [item.callspec.params["name"] for item in wanted if isinstance(item, pytest.Function)]
+    names = [
+        str(item.callspec.params["name"]) for item in wanted if isinstance(item, pytest.Function)
+    ]
     if names and not session.config.option.collectonly:
         session.config.stash[OTHER_RUNS] = OtherRuns(names)
 
