@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import socket
 import struct
 import threading
@@ -16,6 +17,7 @@ from attrs import frozen
 from tests.lan.program import waitUntil
 from tests.lan.relaying import Relay, Sender, Sink
 from txgroupsock.testing.lan import Lan
+from txgroupsock.testing.switch import MDBEntry
 from txgroupsock.testing.wire import Capture, RecordKind, report
 
 PORT = 5000
@@ -140,10 +142,11 @@ def resumes(sink: Sink, what: str) -> None:
     assert seconds < SECONDS
 
 
-def stops(sink: Sink) -> None:
+def stops(sink: Sink, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Nothing comes any more."""
     quiet = time.monotonic()
     while time.monotonic() - quiet < 0.2:
+        meanwhile()
         if comes(sink):
             quiet = time.monotonic()
         time.sleep(0.01)
@@ -197,6 +200,43 @@ def test_aSwitchThatHasForgottenIsTold(
         resumes(out, "a silent switch came back")
         wire.waitFor(report(RecordKind.CHANGE_TO_EXCLUDE_MODE, "239.5.5.5", outgoing=True))
         relay.waitFor("the carrier is back")
+
+
+@everyFamily
+def test_anotherQuerierCostsNothing(lan: Lan, out: Sink, family: Family) -> None:
+    """One that speaks IGMPv2 or MLDv1 takes over, with nothing snooped so far, and goes again."""
+    b = lan["b"]
+    isIPv4 = ":" not in family.group
+    key, versions = ("igmp", (2, 3, 2, 3)) if isIPv4 else ("mld", (1, 2, 1, 2))
+
+    bridge = lan.switch.namespace
+    settings = ["ip", "link", "set", "br0", "type", "bridge"]
+
+    def entries() -> list[MDBEntry]:
+        snooped = lan.switch.mdb()
+        return [one for one in snooped if (one.group, one.port) == (family.group, b.name)]
+
+    def forget() -> None:
+        for one in entries():
+            where = ["dev", "br0", "port", one.port, "grp", one.group]
+            where += ["src", one.source] if one.source else []
+            bridge.run("bridge", "mdb", "del", *where)
+
+    # An IGMPv2 query has tenths of a second, and 0 would be one of IGMPv1.
+    bridge.run(*settings, "mcast_query_response_interval", "20")
+    with streaming(lan, family.url) as (relay, stream):
+        resumes(out, "the start")
+        for version in versions:
+            stops(out, forget)  # more than once, since the kernel repeats its reports
+            bridge.run(*settings, f"mcast_{key}_version", str(version), "mcast_querier", "0")
+            bridge.run(*settings, "mcast_querier", "1")  # asks at once
+            resumes(out, f"the querier speaks version {version}")
+            waitUntil(lambda: bool(entries()), "the report is snooped", SECONDS)
+            if isIPv4:
+                # It speaks the version of the oldest querier until that has been silent for long.
+                assert re.search(r"eth0 .*V2", b.readNet("igmp"))
+        stream.stop()
+        assert "joined again" not in relay.report()[0].where
 
 
 @everyFamily

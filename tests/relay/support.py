@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 import os
 import random
 import re
@@ -47,10 +48,14 @@ def url(host: str, port: int, options: str = "") -> str:
     return f"udp://[{host}]:{port}{options}" if ":" in host else f"udp://{host}:{port}{options}"
 
 
+_first = random.randrange(20000)  # not that of another run in the same network
+_ports = (10000 + (_first + number) % 20000 for number in itertools.count())
+
+
 def freePort(family: int = socket.AF_INET) -> int:
     """A UDP port that nobody has now, and that the kernel gives to nobody who does not ask."""
     while True:
-        port = random.randrange(10000, 30000)
+        port = next(_ports)  # never the same twice within a test
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             try:
                 sock.bind(("", port))

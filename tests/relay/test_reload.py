@@ -205,6 +205,8 @@ class Stream:
     """
     Numbered datagrams at a steady rate, from a thread, and those that come back.
 
+    No more are on their way than the buffers have room for, however slow the machine is.
+
     @ivar sent: how many.
     @ivar numbers: those that came, in order.
     """
@@ -247,6 +249,8 @@ class Stream:
             began = time.monotonic()
             while not self.isOver.wait(0.002):
                 due = int((time.monotonic() - began) * self.rate)
+                if self.numbers:
+                    due = min(due, self.numbers[-1] + 500)
                 for number in range(self.sent, min(due, self.sent + 200)):
                     sock.sendto(struct.pack("!Q", number).ljust(1316), self.target)
                     self.sent = number + 1

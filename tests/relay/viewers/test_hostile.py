@@ -57,7 +57,7 @@ async def besideAViewer(
     sending = LoopingCall(stream.send, burst)
     sending.clock = reactor
     with loggedLines() as lines, closing(stream):
-        async with serving(reactor, **{"headTime": 0.2, **changed}) as service:
+        async with serving(reactor, **{"headTime": 0.5, **changed}) as service:
             client = await watch(reactor, service)
             sending.start(0.005)
             try:
@@ -243,7 +243,7 @@ TRICKS = [
 @pytest_twisted.ensureDeferred
 async def test_noTrickReachesAGroup(reactor: Any) -> None:
     """A path that does not say an allowed group, plainly and once encoded at most, gets none."""
-    async with besideAViewer(reactor) as service:
+    async with besideAViewer(reactor, headTime=10.0) as service:  # all get an answer
         sent = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path, _ in TRICKS]
         answers = await toldAll(reactor, service, sent)
         wrong = {
