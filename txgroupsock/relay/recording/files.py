@@ -1,0 +1,231 @@
+"""Files of a folder that are written one after the other, of which the oldest are deleted."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from attrs import frozen
+
+from txgroupsock.relay.recording.pcapfile import FILE_START
+
+PART = ".part"
+"""What the name of a file ends with until it is complete."""
+
+_MODE = 0o640
+_PIECE = 1 << 20  # bytes that are written at once
+_STAMP = r"\d{8}T\d{6}\.\d{3}Z"
+_PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
+
+
+@frozen
+class Keeping:
+    """
+    How files are divided, and how many are kept.
+
+    @ivar size: bytes of a file, at most; a run is not divided.
+    @ivar age: seconds after which the next is begun.
+    @ivar files: how many there are, at most; the oldest is deleted before there is one more.
+    @ivar total: bytes of them all, at most; L{None} leaves it to C{files}.
+    """
+
+    size: int = 100_000_000
+    age: float = 3600.0
+    files: int = 24
+    total: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.size < 1 or self.age <= 0 or self.files < 1:
+            raise ValueError(f"size, age and files are more than 0: {self}")
+        if self.total is not None and self.total < self.size:
+            raise ValueError(f"{self.total:,} bytes have no room for a file of {self.size:,}")
+
+
+def plainName(name: str) -> str:
+    """What a route's files are called: its name, if that can be; else one that no other has."""
+    if _PLAIN.fullmatch(name):
+        return name
+    plain = re.sub("[^A-Za-z0-9_.]+", "_", name).strip("_.")[:60]
+    return f"{plain or 'route'}-{zlib.crc32(name.encode('utf-8', 'replace')):08x}"
+
+
+def checkFolder(folder: Path) -> None:
+    """
+    See whether files can be made in a folder.
+
+    @raise OSError: they cannot; the text says why, and what to do.
+    """
+    if not folder.is_dir():
+        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+        raise OSError(
+            number,
+            f"cannot record to {folder}: there is no such folder; make it, or mount what has it",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OSError(
+            errno.EACCES,
+            f"cannot record to {folder}: user {os.geteuid()}, whom the relay runs as, may not "
+            "write there; chown it, or give another folder",
+        )
+
+
+class Files:
+    """
+    Records of one route, in files called C{NAME-20261122T233705.123Z[-reason].pcap}.
+
+    Whatever is raised, each file is whole: what could only be written in part is taken back.
+    Times are seconds since 1970, and given.  Nothing here is made to be called by two threads.
+
+    @ivar folder: where they are.
+    @ivar path: of the file that is being written; L{None} if none is.
+    @ivar finished: the last that is complete.
+    @ivar written: how many of the records that were last given to C{write} have been written.
+    """
+
+    def __init__(self, folder: Path, name: str, keeping: Keeping, *, hasReason: bool = False):
+        """
+        @param name: of the route.
+        @param hasReason: whether these are the files that have a reason in their names; others
+            are not these, and are never deleted.
+        """
+        self.path: Path | None = None
+        self.finished: Path | None = None
+        self.written = 0
+        self.folder, self._name, self._keeping = folder, plainName(name), keeping
+        reason = "-[a-z0-9_]+" if hasReason else ""
+        self._own = re.compile(rf"{re.escape(self._name)}-{_STAMP}{reason}\.pcap(\.part)?")
+        self._file = -1
+        self._size = 0
+        self._began = 0.0
+
+    def write(self, records: Iterable[bytes], now: float, reason: str = "") -> None:
+        """
+        Write records, to another file than before if that is due.
+
+        @param reason: for the name, if a file is begun.
+        @raise OSError: not all could be; C{written} says how many could.
+        """
+        self.written = 0
+        self.tick(now)
+        waiting: list[bytes] = []
+        size = 0
+        for each in records:
+            there = (self._size or len(FILE_START)) + size
+            isFull = there + len(each) > self._keeping.size and there > len(FILE_START)
+            if isFull or size > _PIECE:
+                self._append(waiting, now, reason)
+                waiting, size = [], 0
+                if isFull:
+                    self.finish()
+            waiting.append(each)
+            size += len(each)
+        self._append(waiting, now, reason)
+
+    def tick(self, now: float) -> None:
+        """Finish a file that is old enough; or from the future, if the clock was set back."""
+        if self.path is None:
+            return
+        if not os.fstat(self._file).st_nlink:  # somebody has deleted it
+            os.close(self._file)
+            self.path, self._size = None, 0
+        elif not 0 <= now - self._began < self._keeping.age:
+            self.finish()
+
+    def finish(self) -> None:
+        """The file that is being written is complete."""
+        if self.path is None:
+            return
+        path, self.path, self._size = self.path, None, 0
+        os.close(self._file)
+        # Not opened again if this fails: it keeps the name of what is not complete.
+        self.finished = path.with_suffix("")
+        os.rename(path, self.finished)
+
+    def adopt(self) -> None:
+        """
+        Complete the files of a process that ended before it could.
+
+        @raise OSError: that is not possible.
+        """
+        for path in self._there():
+            if path.suffix == PART and path != self.path:
+                file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # somebody writes it
+                else:
+                    os.rename(path, path.with_suffix(""))
+                finally:
+                    os.close(file)
+
+    def _append(self, records: Sequence[bytes], now: float, reason: str) -> None:
+        if not records:
+            return
+        if self.path is None:
+            self._begin(now, reason)
+        view = memoryview(b"".join(records))
+        written = 0
+        try:
+            while written < len(view):
+                written += os.write(self._file, view[written:])
+        except OSError:
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise
+        self._size += written
+        self.written += len(records)
+
+    def _begin(self, now: float, reason: str) -> None:
+        self._makeRoom()
+        path = self._free(now, reason)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.write(file, FILE_START) < len(FILE_START):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(file)
+            os.unlink(path)
+            raise
+        self._file, self.path, self._began, self._size = file, path, now, len(FILE_START)
+
+    def _free(self, now: float, reason: str) -> Path:
+        """A name that nothing has, neither complete nor in part."""
+        milliseconds = int(now * 1000)
+        suffix = "-" + re.sub("[^a-z0-9_]+", "_", reason.lower())[:40] if reason else ""
+        while True:
+            when = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+            stamp = f"{when:%Y%m%dT%H%M%S}.{milliseconds % 1000:03}Z"
+            path = self.folder / f"{self._name}-{stamp}{suffix}.pcap"
+            part = path.with_name(path.name + PART)
+            if not path.exists() and not part.exists():
+                return part
+            milliseconds += 1
+
+    def _there(self) -> list[Path]:
+        """Its files, the oldest first."""
+        with os.scandir(self.folder) as found:
+            names = [
+                each.name
+                for each in found
+                if self._own.fullmatch(each.name) and each.is_file(follow_symlinks=False)
+            ]
+        return [self.folder / each for each in sorted(names)]
+
+    def _makeRoom(self) -> None:
+        """Delete the oldest, so that another may be begun."""
+        keeping = self._keeping
+        sizes = [(each, each.stat().st_size) for each in self._there() if each.suffix != PART]
+        total = sum(size for _, size in sizes)
+        most = None if keeping.total is None else keeping.total - keeping.size
+        while sizes and (len(sizes) >= keeping.files or (most is not None and total > most)):
+            path, size = sizes.pop(0)
+            path.unlink(missing_ok=True)
+            total -= size
