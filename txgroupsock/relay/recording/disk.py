@@ -6,8 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -24,7 +25,8 @@ _REMEDIES = {
     "ENOENT": "make the folder again, or mount what has it",
     "EROFS": "mount it for writing",
 }
-_ENTRY = 200  # bytes that Python needs for a run that waits, besides its data
+ENTRY: Final = 200
+"""Bytes of memory that a copy of a run takes, besides its data."""
 
 
 _Job = tuple[Callable[[], None] | None, int]
@@ -35,11 +37,6 @@ def countOf(held: Held) -> int:
     """How many datagrams a run has."""
     data, size, _, _ = held
     return -(-len(data) // size) if size else 1
-
-
-def sizeOf(held: Held) -> int:
-    """Bytes of memory that a copy of a run takes."""
-    return len(held[0]) + _ENTRY
 
 
 class Disk:
@@ -91,20 +88,18 @@ class Disk:
         self._thread.start()
         self._do(self._files.adopt)
 
-    def put(self, runs: Sequence[Held], reason: str = "", *, isHeldAnyway: bool = False) -> bool:
+    def put(self, runs: Sequence[Held], size: int, offset: float, reason: str = "") -> None:
         """
         Write runs when those before them are written.
 
+        @param size: bytes of memory that nobody else has them in.
+        @param offset: what to add to their times, to have seconds since 1970.
         @param reason: for the name of the file, if one is begun with them.
-        @param isHeldAnyway: whether they are in memory in any case, so that they have room.
-        @return: whether they have room.
         """
-        size = 0 if isHeldAnyway else sum(map(sizeOf, runs))
-        if not self._isOpen or self._waiting + size > self.mostWaiting:
+        if self._isOpen and self._waiting + size <= self.mostWaiting:
+            self._do(lambda: self._write(runs, offset, reason), size)
+        else:
             self._drop(runs, "slow")
-            return False
-        self._do(lambda: self._write(runs, reason), size)
-        return True
 
     def tick(self) -> None:
         """See whether the file is old enough; to be called now and then when nothing comes."""
@@ -191,13 +186,13 @@ class Disk:
             with self._wakeUp:
                 self._waiting -= size
 
-    def _write(self, runs: Sequence[Held], reason: str) -> None:
+    def _write(self, runs: Sequence[Held], offset: float, reason: str) -> None:
         if self.trouble and time.monotonic() < self._retryAt:
             self._drop(runs, self._why)
             return
         files = self._files
         try:
-            files.write(map(self._framer.records, runs), time.time(), reason)
+            files.write(map(self._framer.records, runs, repeat(offset)), time.time(), reason)
         except OSError as error:
             self._failed(error)
         except Exception:

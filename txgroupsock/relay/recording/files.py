@@ -19,7 +19,7 @@ PART = ".part"
 """What the name of a file ends with until it is complete."""
 
 _MODE = 0o640
-_PIECE = 1 << 20  # bytes that are written at once
+_PIECE = 1 << 18  # bytes that are written at once; meanwhile another thread may run
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 

@@ -16,7 +16,7 @@ from txgroupsock.relay.recording.frames import RAW
 from txgroupsock.relay.recording.recorded import Address
 
 Held = tuple[bytes, int, Address, float]
-"""A copy of a run: its data, segment size, sender, and arrival in seconds since 1970."""
+"""A copy of a run: its data, segment size, sender, and arrival in seconds of some clock."""
 
 FILE_START: Final = struct.pack("<IHHiIII", NANOSECONDS, 2, 4, 0, 0, LARGEST_FRAME, RAW)
 """The header of a file."""
@@ -47,11 +47,15 @@ class Framer:
         self._port = destination[1]
         self._headers: dict[tuple[Address, int], bytes] = {}
 
-    def records(self, held: Held) -> bytes:
-        """The records of the datagrams of a run, in order, with the one time that it has."""
+    def records(self, held: Held, offset: float = 0.0) -> bytes:
+        """
+        The records of the datagrams of a run, in order, with the one time that it has.
+
+        @param offset: seconds from 1970 to when that clock began.
+        """
         data, size, sender, time = held
         # Not time * 1e9, for which a float has too few digits.
-        seconds, fraction = divmod(max(0.0, time), 1)
+        seconds, fraction = divmod(max(0.0, time + offset), 1)
         when = struct.pack("<II", int(seconds) & 0xFFFFFFFF, int(fraction * 1e9))
         if _packed(sender[0], socket.AF_INET6) is not None:
             return self._ofIPv6(data, size, sender, when)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRunReceiver, IWarning
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.recording.disk import Disk
+from txgroupsock.relay.recording.disk import ENTRY, Disk
 from txgroupsock.relay.recording.files import Files, Keeping, checkFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
 from txgroupsock.relay.recording.recorded import Address
@@ -60,7 +60,7 @@ class Recorder(Stage):
         )
         self._clock = WallClock(reactor)
         self._batch: list[Held] = []
-        self._held = 0
+        self._size = 0
         self._handing = LoopingCall(self._tick)
         self._handing.clock = reactor
         self._isOpen = False
@@ -97,8 +97,8 @@ class Recorder(Stage):
         if self._isOpen:
             data = bytes(run.data)
             self._batch.append((data, run.segmentSize, run.sender, run.arrival))
-            self._held += len(data)
-            if self._held >= self.batch:
+            self._size += len(data) + ENTRY
+            if self._size >= self.batch:
                 self._hand()
 
     def describe(self) -> list[str]:
@@ -119,8 +119,6 @@ class Recorder(Stage):
 
     def _hand(self) -> None:
         if self._batch:
-            offset = self._clock.offset
-            batch, self._batch, self._held = self._batch, [], 0
-            if offset:
-                batch = [(*each[:3], each[3] + offset) for each in batch]
-            self._disk.put(batch)
+            batch, size = self._batch, self._size
+            self._batch, self._size = [], 0
+            self._disk.put(batch, size, self._clock.offset)

@@ -17,7 +17,7 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.hooks import Hook
-from txgroupsock.relay.recording.disk import Disk, sizeOf
+from txgroupsock.relay.recording.disk import ENTRY, Disk
 from txgroupsock.relay.recording.files import Files, Keeping, checkFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
 from txgroupsock.relay.recording.recorded import Address
@@ -34,11 +34,10 @@ class Ring(Stage):
     """
     Gives every run on as it is, and keeps a copy for a while.
 
-    @cvar batch: bytes of runs that are handed to the disk at once.
+    @cvar interval: seconds after which runs are handed to the disk, while it is written.
     @ivar dumps: how many times it has been written.
     """
 
-    batch: ClassVar[int] = 1024 * 1024
     interval: ClassVar[float] = 0.25
 
     _log = Logger()
@@ -120,16 +119,17 @@ class Ring(Stage):
         if not self._isOpen:
             return
         held = (bytes(run.data), run.segmentSize, run.sender, run.arrival)
-        kept = self._kept
-        kept.append(held)
-        self._size += sizeOf(held)
-        oldest = run.arrival - self._before
-        while kept[0][3] < oldest or self._size > self._memory:
-            self._size -= sizeOf(kept.popleft())
-            if not kept:
-                break
+        self._kept.append(held)
+        self._size += len(held[0]) + ENTRY
+        self._forget(run.arrival)
         if self._end is not None:
             self._batch.append(held)
+
+    def _forget(self, now: float) -> None:
+        """Keep no more than is to be kept."""
+        kept, oldest = self._kept, now - self._before
+        while kept and (kept[0][3] < oldest or self._size > self._memory):
+            self._size -= len(kept.popleft()[0]) + ENTRY
 
     def dump(self, reason: str) -> Deferred[Path]:
         """
@@ -155,16 +155,9 @@ class Ring(Stage):
         self._mayAt = now + self._pause
         self._reason = reason or "dump"
         self._clock.adjust()
-        self._batch, size = [], 0
-        oldest = now - self._before
-        for held in self._kept:
-            if held[3] >= oldest:
-                self._batch.append(held)
-                size += len(held[0])
-                if size >= self.batch:
-                    self._hand(isHeldAnyway=True)
-                    size = 0
-        self._hand(isHeldAnyway=True)
+        self._forget(now)
+        # They stay in memory in any case; and there may be a lot of them for one turn.
+        self._disk.put(list(self._kept), 0, self._clock.offset, self._reason)
         written: Deferred[Path] = Deferred()
         self._written = written
         if self._after:
@@ -187,12 +180,11 @@ class Ring(Stage):
         """What hinders it."""
         return self._disk.warnings()
 
-    def _hand(self, *, isHeldAnyway: bool = False) -> None:
-        if self._batch:
-            offset = self._clock.offset
-            batch = [(*each[:3], each[3] + offset) for each in self._batch]
-            self._batch = []
-            self._disk.put(batch, self._reason, isHeldAnyway=isHeldAnyway)
+    def _hand(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            size = sum(len(each[0]) + ENTRY for each in batch)
+            self._disk.put(batch, size, self._clock.offset, self._reason)
 
     def _finish(self) -> None:
         """Enough has come after it was asked for."""
