@@ -103,7 +103,7 @@ WORKERS = "a whole number from 1 to 256"
 QUOTES = "texts, URLs too, stand in quotes"
 PARTS = "a key has more than 32 parts; none here has more than one"
 PLAIN = "is not plain: no control characters, no space at either end"
-KEYS = "there are name, from, to, viewers, enabled"
+KEYS = "there are name, from, to, viewers, enabled, record"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,10 @@ KEYS = "there are name, from, to, viewers, enabled"
             "[[route]]",
             [
                 "1: route[1]: from is missing; it is a URL or a list of URLs",
-                "1: route[1]: to is missing; it is a URL or a list of URLs; or give it viewers",
+                (
+                    "1: route[1]: to is missing; it is a URL or a list of URLs; or give it viewers "
+                    "or record"
+                ),
             ],
         ),
         (

@@ -7,18 +7,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput, IRunReceiver
-from txgroupsock.primitives.run import Run
+from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.relay.matching import Likeness, matches
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RelayModel, RouteModel
-from txgroupsock.relay.route import Route
+from txgroupsock.relay.recording.model import Recording
+from txgroupsock.relay.route import NOBODY, Route
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.status import RouteStatus
 
@@ -78,7 +77,10 @@ class Change:
     @property
     def news(self) -> int:
         """How many inputs and outputs there are to open."""
-        return sum((each.newInput is not None) + len(each.newOutputs) for each in self._steps)
+        recordings = sum(len(each.newRecordings or ()) for each in self._steps)
+        return recordings + sum(
+            (each.newInput is not None) + len(each.newOutputs) for each in self._steps
+        )
 
     async def openNew(self, isWanted: Callable[[], bool]) -> None:
         """
@@ -135,10 +137,13 @@ class Change:
         for step in self._steps:
             if step.newInput is not None:
                 self._opening = step.newInput
-                step.newInput.openInput(_NOBODY)
+                step.newInput.openInput(NOBODY)
                 self._opened.append(step.newInput.closeInput)
         self._opening = None
         for step in self._steps:
+            for recording in step.newRecordings or ():
+                recording.openStage(NOBODY)
+                self._opened.append(recording.closeStage)
             for output in step.newOutputs.values():
                 output.openOutput()
                 self._opened.append(output.closeOutput)
@@ -177,6 +182,7 @@ class _Step:
     @ivar newInput: not open yet; L{None} if it keeps what it has.
     @ivar newOutputs: not open yet.
     @ivar kept: the outputs that stay.
+    @ivar newRecordings: not open yet; L{None} if it keeps those that it has.
     """
 
     wanted: RouteModel
@@ -185,6 +191,7 @@ class _Step:
     newInput: InputShare | None
     newOutputs: dict[OutputModel, IRelayOutput]
     kept: dict[OutputModel, IRelayOutput]
+    newRecordings: tuple[Recording, ...] | None
 
     @classmethod
     def of(
@@ -198,10 +205,12 @@ class _Step:
         }
         likeness = Likeness.ofModel(wanted)
         if there is not None and _likenessOf(there).input == likeness.input:
-            return cls(wanted, there, False, None, missing, kept)
+            recordings = there.recordingsFor(reactor, wanted)
+            return cls(wanted, there, False, None, missing, kept, recordings)
         incoming = inputs.share(wanted.input)
         route = there or Route(incoming, (), name=wanted.name)
-        return cls(wanted, route, there is None, incoming, missing, kept)
+        recordings = route.recordingsFor(reactor, wanted)
+        return cls(wanted, route, there is None, incoming, missing, kept, recordings)
 
     @property
     def isInputReplaced(self) -> bool:
@@ -235,6 +244,8 @@ class _Step:
             yield from self.newInput.describe()
         for each in self.newOutputs.values():
             yield from each.describe()
+        for recording in self.newRecordings or ():
+            yield from recording.describe()
         incoming, *outgoing = RouteStatus.of(self.route.input, (), self.gone).report()
         yield from _closing([incoming] * self.isInputReplaced + outgoing)
 
@@ -259,25 +270,17 @@ class _Step:
             route.outputOpened(output)
         if self.newInput is not None:
             self.newInput.begin(route)
+        if self.newRecordings is not None:
+            closed += route.recordWith(self.newRecordings, self.wanted)
         route.name = self.wanted.name
         return closed
-
-
-@implementer(IRunReceiver)
-class _Nobody:
-    """Has what comes in before it is anybody's."""
-
-    def runReceived(self, run: Run) -> None:
-        """See L{IRunReceiver}."""
-
-
-_NOBODY = _Nobody()
 
 
 def _likenessOf(route: Route) -> Likeness:
     incoming = route.input
     model = incoming.model if isinstance(incoming, InputShare) else None
-    return Likeness.of(model, map(_outputKey, route.outputs), route.name)
+    likeness = Likeness.of(model, map(_outputKey, route.outputs), route.name)
+    return evolve(likeness, record=route.record)
 
 
 def _outputKey(output: IRelayOutput) -> Any:

@@ -19,6 +19,7 @@ from txgroupsock.relay.keys import Amount
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.positions import KeyPath
+from txgroupsock.relay.recording.keys import recordingOf, recordingProblems
 from txgroupsock.relay.tables import FILE, LIMITS
 from txgroupsock.relay.url import URLError
 from txgroupsock.relay.viewers.access import Access, Passwords
@@ -70,7 +71,7 @@ def configurationOf(document: Document, report: Report) -> Configuration:
     relay, names = _relayOf(document, report)
     streams = _streamsOf(document, relay, names, report)
     return Configuration(
-        evolve(relay, routes=tuple(each for each in relay.routes if each.outputs)),
+        evolve(relay, routes=tuple(each for each in relay.routes if each.outputs or each.record)),
         _viewersOf(document, streams, report),
         _adminOf(document),
         document,
@@ -111,9 +112,14 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
             [text for _, text in textsIn(table, "to")],
             _textIn(table, "name"),
             table.get("enabled") is not False,
+            record=recordingOf(table.get("record")),
         )
         for _, table in tables
     ]
+
+    for index, table in tables:
+        for where, why in recordingProblems(table.get("record")):
+            report(("route", index, "record", *where), why)
 
     def refuse(refusal: Refusal) -> None:
         index, table = tables[refusal.route]

@@ -15,6 +15,7 @@ from attrs import asdict, evolve, field, frozen
 from txgroupsock.primitives import IPAddress, parseAddress
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
 from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.recording.model import RecordingModel
 from txgroupsock.relay.url import StreamURL, URLError
 
 MOST_WORKERS: Final = 256
@@ -27,11 +28,13 @@ class RouteModel:
     One input, and the outputs that all of it goes to.
 
     @ivar name: what people call it; C{""} outside a L{RelayModel}, where each has its own.
+    @ivar record: how it is recorded; L{None} if it is not.
     """
 
     input: InputModel
     outputs: tuple[OutputModel, ...]
     name: str = ""
+    record: RecordingModel | None = None
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""
@@ -50,7 +53,8 @@ class RouteModel:
         for each in outgoing:
             each["source"] = each["source"] and parseAddress(each["source"])
         outputs = tuple(OutputModel(**each) for each in outgoing)
-        return cls(InputModel(**incoming), outputs, value["name"])
+        record = value["record"] and RecordingModel(**value["record"])
+        return cls(InputModel(**incoming), outputs, value["name"], record=record)
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -129,6 +133,7 @@ class RouteRequest(NamedTuple):
     outputs: Sequence[str]
     name: str = ""
     isEnabled: bool = True
+    record: RecordingModel | None = None
 
 
 @frozen
@@ -190,7 +195,8 @@ class _Draft:
             return None
         outputs = tuple(output for _, output in outgoing.values())
         positions = [index for index, _ in outgoing.values()]
-        return cls(number, RouteModel(incoming, outputs, request.name), positions)
+        route = RouteModel(incoming, outputs, request.name, record=request.record)
+        return cls(number, route, positions)
 
     def refusal(self, output: int, problem: str) -> Refusal:
         """Refuse one of its outputs."""

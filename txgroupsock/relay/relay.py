@@ -121,4 +121,4 @@ class Relay:
 
 def _filesOf(routes: Sequence[Route]) -> int:
     """How many descriptors routes need, at most."""
-    return sum(1 + len(each.outputs) for each in routes)
+    return sum(1 + len(each.outputs) + len(each.recordings) for each in routes)

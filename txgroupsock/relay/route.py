@@ -13,8 +13,13 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.health.alarms import Alarm
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.recording.model import Recording, RecordingModel
+from txgroupsock.relay.recording.recorded import Address
+from txgroupsock.relay.recording.ring import Ring
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 from txgroupsock.relay.status import RouteStatus
 
@@ -30,6 +35,7 @@ class Route:
     @ivar outputs: each provides L{IRelayOutput}.
     @ivar stages: each provides L{IRelayStage}; runs pass them in this order.
     @ivar name: what people call it, or C{""}.
+    @ivar recordings: what is given every run after the outputs, and gives it to nobody.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class Route:
         self.input = input
         self.outputs = tuple(outputs)
         self.stages = tuple(stages)
+        self.recordings: tuple[Recording, ...] = ()
+        self._recordingKey: _RecordingKey = None
 
     @classmethod
     def of(cls, reactor: Any, model: RouteModel, inputs: SharedInputs | None = None) -> Route:
@@ -53,7 +61,10 @@ class Route:
         """
         inputs = inputs or SharedInputs(GroupsockReactor(reactor))
         outputs = [UDPOutput(reactor, each) for each in model.outputs]
-        return cls(inputs.share(model.input), outputs, name=model.name)
+        route = cls(inputs.share(model.input), outputs, name=model.name)
+        route.recordings = route.recordingsFor(reactor, model) or ()
+        route._recordingKey = _recordingKeyOf(model)
+        return route
 
     @classmethod
     def fromURLs(
@@ -94,17 +105,21 @@ class Route:
             for stage, following in zip(self.stages, receivers[1:], strict=True):
                 stage.openStage(following)
                 opened.callback(stage.closeStage)
+            for recording in self.recordings:
+                recording.openStage(NOBODY)
+                opened.callback(recording.closeStage)
             for output in self.outputs:
                 output.openOutput()
                 opened.callback(output.closeOutput)
                 self.outputOpened(output)
             opened.pop_all()
+        self._heedAlarms()
 
     def closeRoute(self) -> Deferred[Any]:
         """Close the input, then stages and outputs; fires when all is given back."""
 
         def closeOthers(_: None) -> Deferred[Any]:
-            closing = [each.closeStage() for each in self.stages]
+            closing = [each.closeStage() for each in (*self.stages, *self.recordings)]
             for output in self.outputs:
                 self.outputClosed(output)
                 closing.append(output.closeOutput())
@@ -127,11 +142,49 @@ class Route:
     @property
     def parts(self) -> tuple[IRelayInput | IRelayStage | IRelayOutput, ...]:
         """All that it consists of, in the order of L{RouteStatus.ends}."""
-        return (self.input, *self.stages, *self.outputs)
+        return (self.input, *self.stages, *self.recordings, *self.outputs)
+
+    @property
+    def record(self) -> RecordingModel | None:
+        """How it is recorded; L{None} if it is not."""
+        return self._recordingKey and self._recordingKey[0]
+
+    def recordingsFor(self, reactor: Any, model: RouteModel) -> tuple[Recording, ...] | None:
+        """What is to record it as a model has it, not open yet; L{None} if that is there."""
+        key = _recordingKeyOf(model)
+        if key == self._recordingKey:
+            return None
+        return () if key is None else (key[0].recording(reactor, *key[1:]),)
+
+    def recordWith(
+        self, recordings: tuple[Recording, ...], model: RouteModel
+    ) -> list[Deferred[None]]:
+        """
+        Have others record it from the next run on.
+
+        @param recordings: they are open.
+        @param model: which they were made for.
+        @return: what closes those before.
+        """
+        before, self.recordings = self.recordings, recordings
+        self._recordingKey = _recordingKeyOf(model)
+        self._heedAlarms()
+        return [each.closeStage() for each in before]
+
+    def _heedAlarms(self) -> None:
+        """Have the recordings know of alarms of its health."""
+        for stage in self.stages:
+            if isinstance(stage, Health) and self.recordings:
+                stage.alarmChanged = self._alarmChanged
+
+    def _alarmChanged(self, alarm: Alarm) -> None:
+        for each in self.recordings:
+            if isinstance(each, Ring):
+                each.alarmChanged(alarm)
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""
-        return RouteStatus.of(self.input, self.stages, self.outputs, self.name)
+        return RouteStatus.of(self.input, (*self.stages, *self.recordings), self.outputs, self.name)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""
@@ -140,6 +193,34 @@ class Route:
                 output.runReceived(run)
             except Exception:  # noqa: BLE001 - whatever it is, the others get their datagrams
                 _failed(output, run)
+        for recording in self.recordings:
+            try:
+                recording.runReceived(run)
+            except Exception:  # noqa: BLE001 - as above
+                _failed(recording, run)
+
+
+_RecordingKey = tuple[RecordingModel, str, Address] | None
+"""What makes a recording another one: how, under which name, and where its datagrams were sent."""
+
+
+def _recordingKeyOf(model: RouteModel) -> _RecordingKey:
+    if model.record is None:
+        return None
+    incoming = getattr(model.input, "legs", (model.input,))[0]
+    return model.record, model.name, (str(incoming.address), incoming.port)
+
+
+@implementer(IRunReceiver)
+class _Nobody:
+    """Needs nothing of what it is given."""
+
+    def runReceived(self, run: Run) -> None:
+        """See L{IRunReceiver}."""
+
+
+NOBODY = _Nobody()
+"""What has runs that are nobody's."""
 
 
 @implementer(IRunReceiver)

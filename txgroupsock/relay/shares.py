@@ -37,17 +37,20 @@ class Share:
         carried = []
         for model, index in zip(wanted.routes, _found(self.routes, wanted.routes), strict=True):
             name, counters = model.input.name, [Counters() for _ in model.outputs]
-            incoming = EndStatus(name, Counters())
+            incoming, passed = EndStatus(name, Counters()), {}
             if index is not None:
                 before = counted[index]
                 had = dict(zip(self.routes[index].outputs, before.outputs, strict=True))
                 incoming = EndStatus(name, before.input.counters)
+                passed = {each.name: each.counters for each in before.stages}
                 counters = [
                     had[each].counters if each in had else Counters() for each in model.outputs
                 ]
             outgoing = zip(model.outputs, counters, strict=True)
             ends = tuple(EndStatus(str(each), count) for each, count in outgoing)
-            carried.append(RouteStatus(incoming, (), ends, model.name))
+            names = [] if model.record is None else [model.record.partName]
+            stages = tuple(EndStatus(each, passed.get(each, Counters())) for each in names)
+            carried.append(RouteStatus(incoming, stages, ends, model.name))
         return carried
 
 

@@ -67,6 +67,8 @@ def _route(route: RouteModel) -> Iterator[str]:
     yield f"  from {_input(route.input)}"
     for output in route.outputs:
         yield f"  to {_output(output)}"
+    if route.record is not None:
+        yield f"  recorded: {route.record}"
 
 
 def _input(model: InputModel) -> str:

@@ -26,6 +26,7 @@ from txgroupsock.relay.keys import (
 )
 from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
+from txgroupsock.relay.recording.keys import RECORD
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 
 # RFC 6750 section 2.1; shorter ones are found by trying.
@@ -89,8 +90,9 @@ ROUTE = Table(
             Flag(),
             "Whether it is run; true unless told otherwise. It has to be right in any case.",
         ),
+        Key("record", RECORD, "Records what it receives to files; see docs/recording.md."),
     ],
-    oneOf=("to", "viewers"),
+    oneOf=("to", "viewers", "record"),
 )
 
 _TCP = Table(

@@ -6,10 +6,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
@@ -167,6 +168,18 @@ class Ring(Stage):
             self._finish()
         return written
 
+    def alarmChanged(self, alarm: Alarm) -> Deferred[bool]:
+        """Write it when an alarm is raised; fires, when that is over, with whether it was."""
+        if not alarm.isRaised:
+            return succeed(False)
+
+        def refused(failure: Failure) -> bool:
+            failure.trap(DumpError)
+            self._log.info("{why}", why=failure.getErrorMessage())
+            return False
+
+        return self.dump(alarm.name).addCallbacks(lambda _: True, refused)
+
     def describe(self) -> list[str]:
         """What is kept and written, for people."""
         kept = self._kept
@@ -229,14 +242,9 @@ class DumpHook(Hook):
 
     def tell(self, alarm: Alarm) -> None:
         """See L{Hook}: nothing waits; what comes while another is written is in that, too."""
-        if not alarm.isRaised or self._isClosed:
-            return
-        self._ring.dump(alarm.name).addCallbacks(self._done, self._refused)
+        if alarm.isRaised and not self._isClosed:
+            self._ring.alarmChanged(alarm).addCallback(self._done)
 
-    def _done(self, _: Path) -> None:
-        self.told += 1
-
-    def _refused(self, failure: Any) -> None:
-        failure.trap(DumpError)
-        self.dropped += 1
-        self._log.info("{why}", why=failure.getErrorMessage())
+    def _done(self, isWritten: bool) -> None:  # noqa: FBT001 - what a Deferred fires with
+        self.told += isWritten
+        self.dropped += not isWritten
