@@ -12,7 +12,7 @@ import pytest
 
 from tests.relay.recording.test_pcapfile import GROUP4, TIME, hold
 from txgroupsock.relay.recording.files import Files, Keeping, checkFolder, plainName
-from txgroupsock.relay.recording.pcapfile import Framer
+from txgroupsock.relay.recording.pcapfile import FILE_START, Framer
 from txgroupsock.relay.recording.reader import readDatagrams
 
 RECORD = Framer(GROUP4).records(hold(bytes(956)))
@@ -126,16 +126,19 @@ def test_aReasonIsInTheName(tmp_path: Path) -> None:
 
 
 def test_whatAProcessLeftIsAdopted(tmp_path: Path) -> None:
-    """Its file is as complete as it will get; one that somebody writes is left alone."""
+    """Its file is as complete as it will get; what somebody writes, or has just made, is left."""
     left, written = "news-20270115T080000.250Z.pcap.part", "news-20270115T080001.250Z.pcap.part"
+    made = "news-20270115T080002.250Z.pcap.part"
     for each in left, written, "other-20270115T080001.250Z.pcap.part":
-        (tmp_path / each).write_bytes(b"")
+        (tmp_path / each).write_bytes(FILE_START)
+    (tmp_path / made).touch()
     with (tmp_path / written).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         Files(tmp_path, "news", Keeping()).adopt()
     assert names(tmp_path) == [
         "news-20270115T080000.250Z.pcap",
         written,
+        made,
         "other-20270115T080001.250Z.pcap.part",
     ]
 

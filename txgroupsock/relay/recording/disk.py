@@ -103,7 +103,7 @@ class Disk:
 
     def tick(self) -> None:
         """See whether the file is old enough; to be called now and then when nothing comes."""
-        if self._isOpen and not self._jobs:
+        if self._isOpen and not self._jobs and self._files.path is not None:
             self._do(lambda: self._files.tick(time.time()))
 
     def finish(self, done: Callable[[Path | None], object] | None = None) -> None:

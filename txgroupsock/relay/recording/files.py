@@ -142,10 +142,12 @@ class Files:
         if self.path is None:
             return
         path, self.path, self._size = self.path, None, 0
-        os.close(self._file)
-        # Not opened again if this fails: it keeps the name of what is not complete.
         self.finished = path.with_suffix("")
-        os.rename(path, self.finished)
+        try:
+            # First: what nobody has locked is adopted.
+            os.rename(path, self.finished)
+        finally:
+            os.close(self._file)
 
     def adopt(self) -> None:
         """
@@ -157,11 +159,10 @@ class Files:
             if path.suffix == PART and path != self.path:
                 file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # somebody writes it
-                else:
-                    os.rename(path, path.with_suffix(""))
+                    # Somebody writes it, or there are no locks here; or it has just been made.
+                    isLeft = _isLocked(file) and os.fstat(file).st_size >= len(FILE_START)
+                    if isLeft:
+                        os.rename(path, path.with_suffix(""))
                 finally:
                     os.close(file)
 
@@ -187,7 +188,7 @@ class Files:
         path = self._free(now, reason)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _isLocked(file, waits=True)  # if not, nobody else can lock it, either
             if os.write(file, FILE_START) < len(FILE_START):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
@@ -229,3 +230,12 @@ class Files:
             path, size = sizes.pop(0)
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _isLocked(file: int, *, waits: bool = False) -> bool:
+    """Lock a file, until it is closed; whether that is possible."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
