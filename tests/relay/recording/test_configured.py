@@ -205,3 +205,25 @@ def test_aRelayRecords(options: list[str], tmp_path: Path) -> None:
     assert found["quiet"] == [b"hello"]
     assert [int.from_bytes(each[:8], "big") for each in found["news"]] == stream.numbers
     assert len(names(folder)) >= 4
+
+
+@pytest.mark.slow
+def test_whatAKilledRelayLeftIsKept(tmp_path: Path) -> None:
+    """The relay that is started next gives it its name, and goes on with another file."""
+    folder, path, port = tmp_path / "folder", tmp_path / "relay.toml", freePort()
+    folder.mkdir()
+    path.write_text(fileOf(f"folder = '{folder}'", source=url(HOST, port)))
+    for number, ending in enumerate([signal.SIGKILL, signal.SIGTERM], 1):
+        with Twistd(tmp_path, "--config", str(path)) as relay:
+            relay.waitFor("SIGHUP reads .* again\n")
+            send(b"%d" % number, HOST, port)
+            deadline = time.monotonic() + SECONDS
+            while len(recordedIn(folder)) < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            relay.signal(ending)
+            relay.end()
+        (tmp_path / "twistd.pid").unlink(missing_ok=True)
+        endings = [Path(each).suffix for each in names(folder)]
+        assert endings == ([".part"] if number == 1 else [".pcap", ".pcap"])
+    assert recordedIn(folder) == [b"1", b"2"]
