@@ -19,7 +19,8 @@ PART = ".part"
 """What the name of a file ends with until it is complete."""
 
 _MODE = 0o640
-_PIECE = 1 << 18  # bytes that are written at once; meanwhile another thread may run
+# Bytes and runs that are written at once, at most: meanwhile another thread may run.
+_PIECE, _RUNS = 1 << 18, 256
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
@@ -118,7 +119,7 @@ class Files:
         for each in records:
             there = (self._size or len(FILE_START)) + size
             isFull = there + len(each) > self._keeping.size and there > len(FILE_START)
-            if isFull or size > _PIECE:
+            if isFull or size > _PIECE or len(waiting) >= _RUNS:
                 self._append(waiting, now, reason)
                 waiting, size = [], 0
                 if isFull:
