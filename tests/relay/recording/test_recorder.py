@@ -134,6 +134,7 @@ async def test_aSlowDiskDelaysNobody(
         isFree.wait(20)
         return write(file, data)
 
+    monkeypatch.setattr(Disk, "slowTime", 1.0)
     recorder = Recorder(reactor, "news", GROUP, tmp_path)
     async with opened(recorder) as collector:
         with monkeypatch.context() as patched:
@@ -144,8 +145,11 @@ async def test_aSlowDiskDelaysNobody(
             dropped = recorder.recorded.dropped["slow"]
             assert 500 < dropped < 1000
             assert recorder.recorded.datagrams == 0
+            [warning] = recorder.warnings()
+            assert f"is too slow: {dropped:,} datagrams are not recorded so far" in warning
             isFree.set()
             await until(reactor, lambda: recorder.recorded.datagrams + dropped == 1000)
+            await until(reactor, lambda: not recorder.warnings())
     assert len(recordedIn(tmp_path)) == 1000 - dropped
     assert recorder.counters.dropped.total() == 0
 

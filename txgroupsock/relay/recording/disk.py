@@ -48,6 +48,7 @@ class Disk:
     @cvar mostWaiting: bytes of runs that wait to be written.
     @cvar closeTime: seconds that a disk has to take the last of them.
     @cvar retryTime: seconds after which it tries again what could not be written.
+    @cvar slowTime: seconds for which it is told that the disk was too slow.
     @ivar trouble: why nothing is written now, with the remedy; C{""} if it is.
     @ivar counters: what has been written, and what has not: C{"slow"}, or an errno's name.
     """
@@ -55,6 +56,7 @@ class Disk:
     mostWaiting: ClassVar[int] = 32 * 1024 * 1024
     closeTime: ClassVar[float] = 5.0
     retryTime: ClassVar[float] = 1.0
+    slowTime: ClassVar[float] = 10.0
 
     _log = Logger()
 
@@ -73,6 +75,7 @@ class Disk:
         self._isOpen = False
         self._why = ""  # errno's name
         self._retryAt = 0.0
+        self._slowAt = float("-inf")
         self._thread: threading.Thread | None = None
 
     @property
@@ -100,6 +103,9 @@ class Disk:
             self._do(lambda: self._write(runs, offset, reason), size)
         else:
             self._drop(runs, "slow")
+            if not self._isSlow():
+                self._log.warn("{label}: {why}", label=self._label, why=self._slowness())
+            self._slowAt = time.monotonic()
 
     def tick(self) -> None:
         """See whether the file is old enough; to be called now and then when nothing comes."""
@@ -156,7 +162,18 @@ class Disk:
 
     def warnings(self) -> list[str]:
         """What hinders it now."""
-        return [self.trouble] if self.trouble else []
+        if self.trouble:
+            return [self.trouble]
+        return [self._slowness()] if self._isSlow() else []
+
+    def _isSlow(self) -> bool:
+        return time.monotonic() - self._slowAt < self.slowTime
+
+    def _slowness(self) -> str:
+        return (
+            f"the disk of {self._files.folder} is too slow: {self.counters.dropped['slow']:,} "
+            "datagrams are not recorded so far; give it a faster one, or record fewer routes"
+        )
 
     def _do(self, job: Callable[[], None] | None, size: int = 0) -> None:
         with self._wakeUp:
