@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -181,9 +182,33 @@ def test_aFolderThatIsNotThereIsAnError(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="there is no such folder; make it"):
         checkFolder(tmp_path / "missing")
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match="no such folder"):
+    with pytest.raises(NotADirectoryError, match="that is no folder; give one"):
         checkFolder(tmp_path / "file")
     checkFolder(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "inner"])
+def test_aFolderOfOthersIsAnError(folder: str) -> None:
+    """It says who may not write there, also where not even the folder can be seen."""
+    if os.geteuid():
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o700 if folder else 0o755)
+        (Path(name) / "inner").mkdir()
+        os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError, match="user 65534, whom the relay runs as, may"):
+                checkFolder(Path(name) / folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_aFolderForReadingIsAnError() -> None:
+    """Such as a disk that was mounted so."""
+    if not os.statvfs("/sys").f_flag & os.ST_RDONLY:
+        pytest.skip("nothing here is mounted for reading only")
+    with pytest.raises(OSError, match="mount it for writing"):
+        checkFolder(Path("/sys"))
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"age": 0}, {"files": 0}, {"total": 99}])

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from txgroupsock.relay.recording.pcapfile import FILE_START
 PART = ".part"
 """What the name of a file ends with until it is complete."""
 
+_HAS_EFFECTIVE = os.access in os.supports_effective_ids
 _MODE = 0o640
 # Bytes and runs that are written at once, at most: meanwhile another thread may run.
 _PIECE, _RUNS = 1 << 18, 256
@@ -62,18 +64,25 @@ def checkFolder(folder: Path) -> None:
 
     @raise OSError: they cannot; the text says why, and what to do.
     """
-    if not folder.is_dir():
-        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
-        raise OSError(
-            number,
-            f"cannot record to {folder}: there is no such folder; make it, or mount what has it",
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OSError(
-            errno.EACCES,
-            f"cannot record to {folder}: user {os.geteuid()}, whom the relay runs as, may not "
-            "write there; chown it, or give another folder",
-        )
+    number = 0
+    try:
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            number = errno.ENOTDIR
+        elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE):
+            number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    except OSError as error:
+        number = error.errno or errno.EIO
+    if not number:
+        return
+    remedies = {
+        errno.ENOENT: "there is no such folder; make it, or mount what has it",
+        errno.ENOTDIR: "that is no folder; give one",
+        errno.EACCES: f"user {os.geteuid()}, whom the relay runs as, may not write there; chown "
+        "it, or give another folder",
+        errno.EROFS: "it is mounted for reading only; mount it for writing",
+    }
+    why = remedies.get(number, os.strerror(number))
+    raise OSError(number, f"cannot record to {folder}: {why}")
 
 
 class Files:
