@@ -19,6 +19,7 @@ from txgroupsock.relay.keys import Amount
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.positions import KeyPath
+from txgroupsock.relay.redundancy.keys import problemsOf, redundancyOf
 from txgroupsock.relay.tables import FILE, LIMITS
 from txgroupsock.relay.url import URLError
 from txgroupsock.relay.viewers.access import Access, Passwords
@@ -79,13 +80,18 @@ def configurationOf(document: Document, report: Report) -> Configuration:
 
 
 def textsIn(table: Document, key: str) -> list[tuple[KeyPath, str]]:
-    """The texts under a key, which may be one or a list, and where each stands in it."""
+    """
+    The texts under a key, which may be one or a list, and where each stands in it.
+
+    A list may have lists in it.
+    """
     value = table.get(key)
     if isinstance(value, str):
         return [((), value)]
-    return [
-        ((index,), each) for index, each in enumerate(_listIn(table, key)) if isinstance(each, str)
-    ]
+    found: list[tuple[KeyPath, str]] = []
+    for index, each in enumerate(_listIn(table, key)):
+        found += [((index, *path), text) for path, text in textsIn({"": each}, "")]
+    return found
 
 
 def written(path: KeyPath) -> str:
@@ -107,19 +113,26 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
     tables = _tablesIn(document, "route")
     requests = [
         RouteRequest(
-            [text for _, text in textsIn(table, "from")],
+            _inputsIn(table),
             [text for _, text in textsIn(table, "to")],
             _textIn(table, "name"),
             table.get("enabled") is not False,
+            redundancyOf(table),
         )
         for _, table in tables
     ]
+    for index, table in tables:
+        for where, why in problemsOf(table):
+            report(("route", index, *where), why)
 
     def refuse(refusal: Refusal) -> None:
         index, table = tables[refusal.route]
         path: KeyPath = ("route", index, refusal.key)
         if refusal.key != "name":
-            path += textsIn(table, refusal.key)[refusal.index][0]
+            place = textsIn(table, refusal.key)[refusal.index][0]
+            if len(place) > 1 and requests[refusal.route].redundancy is None:
+                return  # there should be no such list, which has been said
+            path += place
         report(path, str(refusal.error))
 
     relay = RelayModel.checked(requests, refuse)
@@ -245,6 +258,16 @@ def _accessIn(table: Document) -> Access:
 
 
 # Documents
+
+
+def _inputsIn(table: Document) -> list[str | list[str]]:
+    """What a route receives: the URLs, and for a list of them a list."""
+    value = table.get("from")
+    return [
+        each if isinstance(each, str) else [text for _, text in textsIn({"": each}, "")]
+        for each in ([value] if isinstance(value, str) else _listIn(table, "from"))
+        if isinstance(each, str | list)
+    ]
 
 
 def _textIn(table: Document, key: str) -> str:

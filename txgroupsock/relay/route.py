@@ -15,7 +15,7 @@ from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
 
 _log = Logger()
@@ -86,7 +86,7 @@ class Route:
         """
         receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
-            if isinstance(self.input, InputShare):
+            if isShare(self.input):
                 self.input.openInput(receivers[0], waits=waits)
             else:
                 self.input.openInput(receivers[0])
@@ -114,14 +114,14 @@ class Route:
 
     def outputOpened(self, output: IRelayOutput) -> None:
         """Have the input know an output, so that it finds out if it ever hears it."""
-        if isinstance(self.input, InputShare):
+        if isShare(self.input):
             if isinstance(output, UDPOutput):
                 output.moved = self.input.feeds
             self.input.feeds(output)
 
     def outputClosed(self, output: IRelayOutput) -> None:
         """Have the input forget an output."""
-        if isinstance(self.input, InputShare):
+        if isShare(self.input):
             self.input.feedsNoMore(output)
 
     @property

@@ -67,6 +67,12 @@ class Legs:
         if failures:
             self._retry = self._reactor.callLater(RETRY, self._tryAgain)
 
+    def tryAgain(self) -> None:
+        """Try at once what could not be opened."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._tryAgain()
+
     def close(self) -> Deferred[Any]:
         """Close them all."""
         if self._retry is not None:
