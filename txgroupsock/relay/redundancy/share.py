@@ -51,8 +51,8 @@ class RedundantShare:
         self._waits = False
         self._outputs: dict[IRelayOutput, None] = {}
         self._input = self._made([_Leg(each, self._openLeg) for each in legs])
-        self._before = Counters()  # what the input had counted when this was opened
-        self._earlier = Counters()
+        self._before = Counters()  # what the input had counted when this began with it
+        self._earlier = Counters()  # what this had counted before that
 
     def _made(self, legs: Sequence[_Leg]) -> MergedInput | FailoverInput:
         how = self.model.redundancy
@@ -82,13 +82,12 @@ class RedundantShare:
         """
         self.receiver, self._waits = receiver, waits
         self._input.openInput(receiver)
-        self._countFromHere()
 
     def begin(self, receiver: IRunReceiver) -> None:
         """Give another receiver what comes from now on, and count from here; it is open."""
         self.receiver = receiver
         self._input.giveTo(receiver)
-        self._countFromHere(Counters())
+        self._before = self._input.counters.copy()
 
     def closeInput(self) -> Deferred[Any]:
         """See L{IRelayInput}; what was held is given on at once."""
@@ -120,12 +119,12 @@ class RedundantShare:
             mine.goOnFrom(theirs, places)
         else:
             return False
-        other._countFromHere(counted)
+        other._earlier, other._before = counted, theirs.counters.copy()
+        for leg, place in zip(self._legs, places, strict=True):
+            if place is not None and leg.input is not None:
+                leg.begin(leg.receiver)
+                leg.countFrom(other._legs[place].counters)
         return True
-
-    def _countFromHere(self, earlier: Counters | None = None) -> None:
-        self._earlier = self.counters if earlier is None else earlier
-        self._before = self._input.counters.copy()
 
     def countFrom(self, earlier: Counters) -> None:
         """Count on from what another share, now closed, had counted for this route."""
