@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ U, V, W = "udp://127.0.0.1:5001", "udp://127.0.0.1:5002", "udp://127.0.0.1:5003"
 OUT = "udp://10.0.0.9:6000"
 
 
-def routeOf(*legs: str | list[str], how: str = "[route.merge]", to: str = OUT) -> str:
+def routeOf(*legs: str | list[Any], how: str = "[route.merge]", to: str = OUT) -> str:
     """A route of a file, whose legs are on line 2 and whose C{how} begins on line 4."""
     return f"[[route]]\nfrom = {json.dumps(legs)}\nto = {to!r}\n{how}\n"
 

@@ -120,8 +120,9 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
             for end, endName in _named(route[f"{kind}s"]):
                 ends.add(Labels({"route": name, kind: endName}), end)
     yield from (info, enabled, isOpen)
-    for ends in (inputs, legs, stages, outputs):
-        yield from ends.families
+    several: Sequence[_Counts] = (inputs, legs, stages, outputs)
+    for each in several:
+        yield from each.families
 
 
 class _Counts:
