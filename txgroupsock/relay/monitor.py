@@ -242,6 +242,7 @@ def _leg(leg: LegReport) -> dict[str, Any]:
         "lossRate": leg.lossRate,
         "skew": leg.skew and skew,
         "silence": leg.silence,
+        "isSilent": leg.isSilent,
         "isActive": leg.isActive,
     }
 

@@ -119,6 +119,7 @@ def test_aMergedRouteIsWatchedAndReloaded(tmp_path: Path) -> None:
                 assert leg["isActive"] is None
                 assert leg["skew"]["most"] < SECONDS
                 assert leg["silence"] < SECONDS
+                assert isinstance(leg["isSilent"], bool)
             metrics = ask(admin, "/metrics")
             used = 'groupsock_route_leg_used_datagrams_total{leg="%s",route="news"} %s'
             assert used % (url(HOST, a), one["used"]) in metrics

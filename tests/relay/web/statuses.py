@@ -50,6 +50,7 @@ def leg(name: str, **changes: Any) -> dict[str, Any]:
         "lossRate": 0.002,
         "skew": {"least": 0.0, "most": 0.012, "mean": 0.004},
         "silence": 0.25,
+        "isSilent": False,
         "isActive": None,
         **changes,
     }

@@ -32,6 +32,7 @@ class LegReport:
     @ivar lossRate: share of the datagrams of the last seconds, 0 to 1.
     @ivar skew: least, most and mean seconds behind whichever leg was first.
     @ivar silence: seconds since its last datagram; L{None} before the first.
+    @ivar isSilent: whether that is longer than the configuration lets pass.
     @ivar isActive: whether it is the one that a failover gives on; L{None} for a merge.
     @ivar buffer: the kernel's buffer for it; L{None} while it is closed.
     """
@@ -47,12 +48,16 @@ class LegReport:
     lossRate: float | None = None
     skew: tuple[float, float, float] | None = None
     silence: float | None = None
+    isSilent: bool = True
     isActive: bool | None = None
     buffer: BufferSize | None = None
 
     @classmethod
-    def ofMerged(cls, share: Any, status: LegStatus) -> LegReport:
-        """@param share: the L{InputShare <txgroupsock.relay.sharing.InputShare>} that it is."""
+    def ofMerged(cls, share: Any, status: LegStatus, patience: float) -> LegReport:
+        """
+        @param share: the L{InputShare <txgroupsock.relay.sharing.InputShare>} that it is.
+        @param patience: seconds without a datagram from which on it is silent.
+        """
         skew = status.skew
         return cls(
             *_of(share),
@@ -64,19 +69,29 @@ class LegReport:
             lossRate=status.lossRate,
             skew=(skew.least, skew.most, skew.mean),
             silence=status.silence,
+            isSilent=status.silence is None or status.silence >= patience,
             buffer=share.buffer,
         )
 
     @classmethod
     def ofCandidate(
-        cls, share: Any, leg: Candidate, now: float, *, isActive: bool, isLossKnown: bool
+        cls,
+        share: Any,
+        leg: Candidate,
+        now: float,
+        patience: float,
+        *,
+        isActive: bool,
+        isLossKnown: bool,
     ) -> LegReport:
-        """@param share: as above."""
+        """The same for a leg of a failover."""
+        silence = None if leg.lastHeard is None else max(0.0, now - leg.lastHeard)
         return cls(
             *_of(share),
             used=leg.passed,
             lossRate=leg.lossRate if isLossKnown else None,
-            silence=None if leg.lastHeard is None else max(0.0, now - leg.lastHeard),
+            silence=silence,
+            isSilent=silence is None or silence >= patience,
             isActive=isActive,
             buffer=share.buffer,
         )

@@ -173,15 +173,20 @@ class RedundantShare:
 
     def report(self) -> RedundancyReport:
         """What there is to know about the legs now."""
-        source = self._input
+        source, patience = self._input, self.model.redundancy.silence
         if isinstance(source, MergedInput):
             both = zip(self._legs, source.legs(), strict=True)
-            legs = [LegReport.ofMerged(leg, status) for leg, status in both]
+            legs = [LegReport.ofMerged(leg, status, patience) for leg, status in both]
             return RedundancyReport(self.model.kind, source.restarts, tuple(legs))
         now, isLossKnown = self._reactor.seconds(), self.model.redundancy.loss is not None
         legs = [
             LegReport.ofCandidate(
-                leg, candidate, now, isActive=index == source.active, isLossKnown=isLossKnown
+                leg,
+                candidate,
+                now,
+                patience,
+                isActive=index == source.active,
+                isLossKnown=isLossKnown,
             )
             for index, (leg, candidate) in enumerate(
                 zip(self._legs, source.candidates, strict=True)

@@ -187,7 +187,7 @@ def _figuresOf(leg: Mapping[str, Any]) -> Iterator[str]:
         yield "closed"
     elif leg["silence"] is None:
         yield "not heard yet"
-    elif _number(leg["silence"]) >= 1:
+    elif leg["isSilent"]:
         yield f"silent for {_count(leg['silence']):,} s"
     yield f"{_count(leg['datagrams']):,} received"
     yield f"{_count(leg['used']):,} used"

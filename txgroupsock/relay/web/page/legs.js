@@ -6,9 +6,6 @@ import { count, duration } from "./format.js";
 const HEADS = ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind"];
 const KINDS = { merge: "merged", failover: "of which one is given on" };
 
-/** Seconds without a packet after which a leg is shown to be silent; what is wrong is a warning. */
-const SILENT = 1;
-
 export class Legs {
   constructor() {
     const head = element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col", text })));
@@ -60,14 +57,14 @@ function legView() {
   };
 }
 
-function isWell({ state, silence }) {
-  return state.length > 0 && silence !== null && silence < SILENT;
+function isWell({ state, isSilent }) {
+  return state.length > 0 && !isSilent;
 }
 
-function stateOf({ state, silence, isActive }) {
+function stateOf({ state, silence, isSilent, isActive }) {
   if (state.length === 0) return "closed";
   if (silence === null) return "not heard yet";
-  if (silence >= SILENT) return `silent for ${duration(silence)}`;
+  if (isSilent) return `silent for ${duration(silence)}`;
   if (isActive === null) return "heard";
   return isActive ? "given on" : "standing by";
 }
