@@ -37,7 +37,12 @@ def test_theExampleIsGood() -> None:
     assert text.startswith("#:schema relay.schema.json\n")
     VALIDATOR.validate(loads(text))
     model = parseConfiguration(text, "relay.example.toml").relay
-    assert [each.name for each in model.routes + model.disabled] == ["news", "sports", "studio"]
+    assert [each.name for each in model.routes + model.disabled] == [
+        "news",
+        "sports",
+        "contribution",
+        "studio",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 
 from tests.relay.redundancy.support import numberIn, rtp
-from tests.relay.support import Listener, freePort, until, url
+from tests.relay.support import Listener, freePort, send, until, url
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.config import parseConfiguration
 from txgroupsock.relay.plan import RelayModel
@@ -338,3 +338,36 @@ async def test_aRingThroughALegIsALoop(reactor: Any) -> None:
             await stream.send(5)
             await deferLater(reactor, 0.01)
         assert shareOf(relay).counters.datagrams <= stream.sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_aLegMayHaveTwoSources(reactor: Any) -> None:
+    """
+    A leg that hears two senders of a group, of which either may bring a datagram or both, and a
+    leg of another group, are one stream.
+    """
+    port = freePort()
+    one, two = ("239.77.3.1", "239.77.3.2")
+    legs: list[Any] = [
+        [f"udp://{source}@{one}:{port}?interface=lo" for source in ("127.0.0.1", "127.0.0.2")],
+        f"udp://127.0.0.1@{two}:{port}?interface=lo",
+    ]
+    senders = [("127.0.0.1", one), ("127.0.0.2", one), ("127.0.0.1", two)]
+    chance = random.Random(8)
+    with Listener(reactor, HOST) as listener:
+        text = routeOf([], [listener.port]).replace("from = []", f"from = {json.dumps(legs)}")
+        async with running(reactor, modelOf(text)) as relay:
+            for number in range(600):
+                chosen = senders if not number else chance.sample(senders, chance.randint(1, 3))
+                for source, group in chosen:
+                    send(rtp(number), group, port, source)
+                send(rtp(number), one, port, "127.0.0.9")  # nobody wants to hear this one
+                if number % 20 == 19:
+                    await listener.take(number + 1)
+            assert await numbers(listener, 600) == list(range(600))
+            (status,) = relay.status()
+            assert +status.input.counters.dropped == {}
+            report = status.input.redundancy
+            assert report is not None
+            assert report.legs[0].duplicates
+            assert report.legs[0].name == legs[0][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -12,6 +12,9 @@ from txgroupsock.primitives import BufferSize
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.failover import Candidate
 from txgroupsock.relay.redundancy.legs import LegStatus
+
+if TYPE_CHECKING:
+    from txgroupsock.relay.sharing import InputShare
 
 
 @frozen
@@ -53,9 +56,9 @@ class LegReport:
     buffer: BufferSize | None = None
 
     @classmethod
-    def ofMerged(cls, share: Any, status: LegStatus, patience: float) -> LegReport:
+    def ofMerged(cls, share: InputShare, status: LegStatus, patience: float) -> LegReport:
         """
-        @param share: the L{InputShare <txgroupsock.relay.sharing.InputShare>} that it is.
+        @param share: what the route has of it.
         @param patience: seconds without a datagram from which on it is silent.
         """
         skew = status.skew
@@ -76,7 +79,7 @@ class LegReport:
     @classmethod
     def ofCandidate(
         cls,
-        share: Any,
+        share: InputShare,
         leg: Candidate,
         now: float,
         patience: float,
@@ -150,5 +153,5 @@ class RedundancyReport:
         return cls(value["kind"], value["changes"], legs)
 
 
-def _of(share: Any) -> tuple[str, Counters, tuple[str, ...]]:
+def _of(share: InputShare) -> tuple[str, Counters, tuple[str, ...]]:
     return share.model.name, share.counters.copy(), tuple(share.describe())
