@@ -219,7 +219,7 @@ def _inputOf(number: int, request: RouteRequest, refuse: Refuse) -> AnyInput | N
             problem = "there is a leg that receives just this; leave one out"
             refuse(Refusal(number, "from", first, URLError(ofLeg[0], problem)))
         first += len(ofLeg)
-    if isWhole and len(legs) < 2:
+    if isWhole and len(legs) == 1:
         problem = f"a {request.redundancy.kind} needs two legs or more, and this is the only one"
         refuse(Refusal(number, "from", 0, URLError(_listOf(request.inputs[0])[0], problem)))
     return RedundantModel(tuple(legs.values()), request.redundancy) if legs else None

@@ -202,6 +202,14 @@ def test_everyKeyOfAFailoverIsInTheModel() -> None:
             ],
         ),
         (
+            routeOf(),
+            ["2: route[1].from: the list is empty; give it a URL"],
+        ),
+        (
+            routeOf(U, V, how="failover = true"),
+            ["4: route[1].failover: it is true or false, and should be a table"],
+        ),
+        (
             routeOf(U, V, to=V),
             [
                 (

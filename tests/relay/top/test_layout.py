@@ -270,3 +270,27 @@ def test_countsAreShort(number: float, text: str) -> None:
 def test_countsFitTheirColumn(number: float) -> None:
     """However much was counted."""
     assert len(short(number)) <= 6
+
+
+def test_anUnfoldedRouteHasItsLegs() -> None:
+    """What each leg of a redundant input did, and which is given on, is under it."""
+    view = View()
+    for name in ("hitless", "backed"):
+        view.unfolded.add(name)
+    lines = shown(fullDocument(), view, cells=200, height=60)
+    legs = [line.strip() for line in lines if line.strip().startswith("leg ")]
+    first, second = "udp://239.1.1.1:5000?interface=eth0", "udp://239.1.1.2:5000?interface=eth1"
+    assert sorted(legs) == sorted(
+        [
+            (
+                "leg 1: 50,000 received, 49,000 used, 12 lost, 2 late, loses 0.2 %, up to 12.0 ms "
+                f"behind; {first}"
+            ),
+            (
+                "leg 2: closed, 50,000 received, 49,000 used, 12 lost, 2 late, loses 0.2 %, up to "
+                f"12.0 ms behind; {second}"
+            ),
+            f"leg 1, standing by: 50,000 received, 0 used; {first}",
+            f"leg 2, given on: 50,000 received, 0 used; {second}",
+        ]
+    )

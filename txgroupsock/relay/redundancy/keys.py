@@ -184,9 +184,9 @@ def redundancyOf(table: Mapping[str, Any]) -> Redundancy | None:
 
     @return: L{None} if the route has one plain input.
     """
-    if isinstance(table.get("merge"), dict):
+    if "merge" in table:
         return MergeModel(**_fields(table["merge"], MERGE))
-    if isinstance(table.get("failover"), dict):
+    if "failover" in table:
         return FailoverModel(**_fields(table["failover"], FAILOVER))
     return None
 
@@ -209,7 +209,7 @@ def problemsOf(table: Mapping[str, Any]) -> Iterator[Found]:
                     ),
                 )
     redundancy = redundancyOf(table)
-    if isinstance(redundancy, MergeModel):
+    if isinstance(redundancy, MergeModel) and isinstance(table["merge"], dict):
         for key, why in _problemsOfMerge(redundancy, table["merge"]):
             yield ("merge", key), why
 
@@ -235,8 +235,10 @@ def _problemsOfMerge(model: MergeModel, given: Mapping[str, Any]) -> Iterator[tu
         )
 
 
-def _fields(given: Mapping[str, Any], kinds: Table) -> dict[str, Any]:
+def _fields(given: Any, kinds: Table) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if not isinstance(given, dict):
+        return found
     for key in kinds.keys:
         if key.name in given and not any(key.kind.check(given[key.name], ())):
             value = _valueOf(key.kind, given[key.name])
