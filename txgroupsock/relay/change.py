@@ -250,8 +250,9 @@ class _Step:
             yield from self.newInput.describe()
         for each in self.newOutputs.values():
             yield from each.describe()
-        incoming, *outgoing = RouteStatus.of(self.route.input, (), self.gone).report()
-        yield from _closing([incoming] * self.isInputReplaced + outgoing)
+        status = RouteStatus.of(self.route.input, (), self.gone)
+        first = 0 if self.isInputReplaced else len(status.reportOfInput())
+        yield from _closing(status.report()[first:])
 
     def commit(self) -> list[Deferred[None]]:
         """Give the route what is new; what is closed thereby."""

@@ -80,18 +80,13 @@ def configurationOf(document: Document, report: Report) -> Configuration:
 
 
 def textsIn(table: Document, key: str) -> list[tuple[KeyPath, str]]:
-    """
-    The texts under a key, which may be one or a list, and where each stands in it.
-
-    A list may have lists in it.
-    """
+    """The texts under a key, which may be one or a list, and where each stands in it."""
     value = table.get(key)
     if isinstance(value, str):
         return [((), value)]
-    found: list[tuple[KeyPath, str]] = []
-    for index, each in enumerate(_listIn(table, key)):
-        found += [((index, *path), text) for path, text in textsIn({"": each}, "")]
-    return found
+    return [
+        ((index,), each) for index, each in enumerate(_listIn(table, key)) if isinstance(each, str)
+    ]
 
 
 def written(path: KeyPath) -> str:
@@ -129,7 +124,8 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
         index, table = tables[refusal.route]
         path: KeyPath = ("route", index, refusal.key)
         if refusal.key != "name":
-            place = textsIn(table, refusal.key)[refusal.index][0]
+            texts = _urlsIn(table) if refusal.key == "from" else textsIn(table, refusal.key)
+            place = texts[refusal.index][0]
             if len(place) > 1 and requests[refusal.route].redundancy is None:
                 return  # there should be no such list, which has been said
             path += place
@@ -264,10 +260,18 @@ def _inputsIn(table: Document) -> list[str | list[str]]:
     """What a route receives: the URLs, and for a list of them a list."""
     value = table.get("from")
     return [
-        each if isinstance(each, str) else [text for _, text in textsIn({"": each}, "")]
+        each if isinstance(each, str) else [text for text in each if isinstance(text, str)]
         for each in ([value] if isinstance(value, str) else _listIn(table, "from"))
         if isinstance(each, str | list)
     ]
+
+
+def _urlsIn(table: Document) -> list[tuple[KeyPath, str]]:
+    """The same in one list, and where each stands."""
+    found = textsIn(table, "from")
+    for index, each in enumerate(_listIn(table, "from")):
+        found += [((index, *path), text) for path, text in textsIn({"": each}, "") if path]
+    return sorted(found, key=lambda each: each[0])
 
 
 def _textIn(table: Document, key: str) -> str:

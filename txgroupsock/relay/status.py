@@ -122,17 +122,21 @@ class RouteStatus:
         return [line for each in self.ends for line in each.state]
 
     def report(self) -> list[str]:
-        """A line of counters for each part."""
-        where = ", ".join(self.input.state) or f"{self.input.name}, closed"
+        """A line of counters for each part, and for each leg of the input."""
         return [
-            f"in, {where}: {self.input}",
-            *(self.input.redundancy.report() if self.input.redundancy is not None else ()),
+            *self.reportOfInput(),
             *(f"{each.name}: {each}" for each in self.stages),
             *(
                 f"out, {', '.join(each.state) or f'{each.name}, closed'}: {each}"
                 for each in self.outputs
             ),
         ]
+
+    def reportOfInput(self) -> list[str]:
+        """What of that is of the input."""
+        where, legs = ", ".join(self.input.state), self.input.redundancy
+        line = f"in, {where or f'{self.input.name}, closed'}: {self.input}"
+        return [line, *(legs.report() if legs is not None else ())]
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""

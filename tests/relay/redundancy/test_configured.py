@@ -202,6 +202,10 @@ def test_everyKeyOfAFailoverIsInTheModel() -> None:
             ],
         ),
         (
+            f"[[route]]\nfrom = {'[' * 300}{']' * 300}\nto = '{OUT}'\n[route.merge]",
+            ["2: route[1].from[1][1]: it is a list, and should be a URL"],
+        ),
+        (
             routeOf(),
             ["2: route[1].from: the list is empty; give it a URL"],
         ),

@@ -172,6 +172,7 @@ async def test_aReloadKeepsWhatIsTheSame(reactor: Any) -> None:
             await stream.send(100, lambda _: [stream.sent % 2])
             outcome = await changed(relay, routeOf(ports, [listener.port, other]))
             assert str(outcome) == "1 changed, 1 closed"
+            assert not any("leg" in line for line in outcome.lines)
             assert (shareOf(relay), socketsOf(relay)) == (share, sockets)
             await stream.send(100, lambda _: [stream.sent % 2])
             assert await numbers(listener, 300) == list(range(300))

@@ -287,8 +287,8 @@ def test_anUnfoldedRouteHasItsLegs() -> None:
                 f"behind; {first}"
             ),
             (
-                "leg 2: closed, 50,000 received, 49,000 used, 12 lost, 2 late, loses 0.2 %, up to "
-                f"12.0 ms behind; {second}"
+                "leg 2: closed, 50,000 received, 49,000 used, 12 lost, 2 late, 4 dropped, "
+                f"loses 0.2 %, up to 12.0 ms behind; {second}"
             ),
             f"leg 1, standing by: 50,000 received, 0 used; {first}",
             f"leg 2, given on: 50,000 received, 0 used; {second}",

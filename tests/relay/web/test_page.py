@@ -161,18 +161,23 @@ def test_legsOfAMergeHaveATable(browser: Browser) -> None:
     with shown(browser, document) as server:
         browser.click("#rows button.name")
         assert browser.text(".legs caption") == "2 legs, merged; changed once"
-        first, second = ["3,600,000", "1,800,000", "12, now 0.1 %", "3", "12.3 ms"], "silent for "
+        first, second = (
+            ["3,600,000", "1,800,000", "12, now 0.1 %", "3", "12.3 ms", "none"],
+            "silent for ",
+        )
         assert browser.run(LEGS) == [
-            ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind"],
+            ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind", "Dropped"],
             [one, "heard", *first],
             [two, f"{second}1 min 15 s", *first],
         ]
         levels = "return [...document.querySelectorAll('.legs tbody tr')].map(r => r.dataset.level)"
         assert browser.run(levels) == [None, "warn"]
         after = later(document)
-        after["routes"][0]["input"]["redundancy"]["legs"][1].update(isSilent=False, late=4)
+        after["routes"][0]["input"]["redundancy"]["legs"][1].update(
+            isSilent=False, late=4, dropped={"kernel": 7}
+        )
         next_(browser, server, after)
-        assert browser.run(LEGS)[2] == [two, "heard", *first[:3], "4", first[4]]
+        assert browser.run(LEGS)[2] == [two, "heard", *first[:3], "4", first[4], "7 kernel"]
         browser.click("#rows button.name")
         browser.click("#rows .row:last-child button.name")
         assert browser.run(LEGS) == []
@@ -190,8 +195,8 @@ def test_legsOfAFailoverHaveATable(browser: Browser) -> None:
             "2 legs, of which one is given on; changed 3 times"
         )
         assert [row[1:] for row in browser.run(LEGS)[1:]] == [
-            ["closed", "3,600,000", "1,800,000", NONE, NONE, NONE],
-            ["given on", "3,600,000", "1,800,000", "25.0 %", NONE, NONE],
+            ["closed", "3,600,000", "1,800,000", NONE, NONE, NONE, "none"],
+            ["given on", "3,600,000", "1,800,000", "25.0 %", NONE, NONE, "none"],
         ]
 
 

@@ -141,6 +141,9 @@ class MergedInput:
         """
         self._merger.goOnFrom(other._merger, places)
         other._merger = Merger(len(other._legs.inputs), other._sequencing, other._merger.window)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._schedule()
 
     def describe(self) -> list[str]:

@@ -193,6 +193,8 @@ def _figuresOf(leg: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_count(leg['used']):,} used"
     if leg["lost"] is not None:
         yield f"{_count(leg['lost']):,} lost, {_count(leg['late']):,} late"
+    if dropped := sum(map(_count, leg["dropped"].values())):
+        yield f"{dropped:,} dropped"
     if leg["lossRate"] is not None:
         yield f"loses {100 * _number(leg['lossRate']):.1f} %"
     if leg["skew"] is not None:

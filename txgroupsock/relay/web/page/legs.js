@@ -3,7 +3,7 @@
 import { element, setAttribute, setHidden, setText, Views } from "./dom.js";
 import { count, duration } from "./format.js";
 
-const HEADS = ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind"];
+const HEADS = ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind", "Dropped"];
 const KINDS = { merge: "merged", failover: "of which one is given on" };
 
 export class Legs {
@@ -50,6 +50,7 @@ function legView() {
         lostOf(leg),
         leg.late === null ? "–" : count(leg.late),
         leg.skew === null ? "–" : `${(1000 * leg.skew.most).toFixed(1)} ms`,
+        droppedOf(leg),
       ];
       texts.forEach((text, index) => setText(cells[index], text));
       setAttribute(made, "data-level", isWell(leg) ? null : "warn");
@@ -67,6 +68,11 @@ function stateOf({ state, silence, isSilent, isActive }) {
   if (isSilent) return `silent for ${duration(silence)}`;
   if (isActive === null) return "heard";
   return isActive ? "given on" : "standing by";
+}
+
+function droppedOf({ dropped }) {
+  const reasons = Object.entries(dropped).filter(([, number]) => number > 0);
+  return reasons.map(([reason, number]) => `${count(number)} ${reason}`).join(", ") || "none";
 }
 
 function lostOf({ lost, lossRate }) {
