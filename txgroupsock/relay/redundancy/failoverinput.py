@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -15,6 +15,8 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.failover import Candidate, Failover, Policy
 from txgroupsock.relay.redundancy.opening import Legs
+
+_LOOK: Final = "look at its path"
 
 
 @implementer(IRelayInput, IWarning)
@@ -130,12 +132,12 @@ class FailoverInput:
         for index, leg in enumerate(failover.legs):
             if self._legs.failures[index] is None and not failover.isGood(index):
                 if leg.lastHeard is None:
-                    found.append(f"leg {index + 1} has not been heard yet")
+                    found.append(f"leg {index + 1} has not been heard yet: {_LOOK} and its sender")
                 elif now >= leg.lastHeard + self._policy.silence:
                     silence = now - leg.lastHeard
-                    found.append(f"leg {index + 1} has been silent for {silence:.0f} s")
+                    found.append(f"leg {index + 1} has been silent for {silence:.0f} s: {_LOOK}")
                 else:
-                    found.append(f"leg {index + 1} loses {100 * leg.lossRate:.1f} %")
+                    found.append(f"leg {index + 1} loses {100 * leg.lossRate:.1f} %: {_LOOK}")
         return found
 
     def _take(self, index: int, run: Run) -> None:

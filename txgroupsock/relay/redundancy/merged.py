@@ -175,16 +175,16 @@ class MergedInput:
         window = self._merger.window
         if silence >= self._silence:
             silent = f"has been silent for {silence:.0f} s, so that nothing makes up for what "
-            return [silent + "the others lose; look at its path and its sender"]
+            return [silent + "the others lose: look at its path and its sender"]
         troubles = []
         if status.lossRate > self._loss:
             troubles.append(
-                f"loses {100 * status.lossRate:.1f} % of the datagrams; look at its path"
+                f"loses {100 * status.lossRate:.1f} % of the datagrams: look at its path"
             )
         if status.skew.most > _NEAR * window:
             troubles.append(
                 f"is up to {status.skew.most * 1000:.1f} ms behind, of the {window * 1000:g} ms "
-                "that are waited; use a larger window, or what only it has gets lost"
+                "that are waited: use a larger window, or what only it has gets lost"
             )
         return troubles
 

@@ -95,7 +95,7 @@ class Legs:
             if failure is not None:
                 found.append(f"leg {number} could not be opened: {failure}")
             elif IWarning.providedBy(each):
-                found += [f"leg {number}: {said}" for said in IWarning(each).warnings()]
+                found += [f"leg {number}, {said}" for said in IWarning(each).warnings()]
         return found
 
     def _open(self, index: int) -> OSError | None:
