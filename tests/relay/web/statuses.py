@@ -137,10 +137,10 @@ def fullDocument() -> dict[str, Any]:
     backed = redundant("failover", standby(first), standby(second, isActive=True))
     return document(
         route("news", stages=[stage]),
-        route("hitless", input=merged),
-        route("backed", input=backed),
         route("sport", input=small, outputs=[warned]),
         disabled("off"),
+        route("hitless", input=merged),
+        route("backed", input=backed),
         change={"time": 1795373000.0, "isDone": True, "text": "all taken over: 2 unchanged"},
         viewers=viewers(),
     )
