@@ -372,3 +372,20 @@ async def test_aLegMayHaveTwoSources(reactor: Any) -> None:
             assert report is not None
             assert report.legs[0].duplicates
             assert report.legs[0].name == legs[0][0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_twoSourcesOfAGroupMayBeTwoLegs(reactor: Any) -> None:
+    """Each leg has what its own source sends, though both have the same group and port."""
+    port, group = freePort(), "239.77.3.3"
+    sources = ("127.0.0.1", "127.0.0.2")
+    legs = [f"udp://{source}@{group}:{port}?interface=lo" for source in sources]
+    with Listener(reactor, HOST) as listener:
+        text = routeOf([], [listener.port]).replace("from = []", f"from = {json.dumps(legs)}")
+        async with running(reactor, modelOf(text)) as relay:
+            for number in range(100):
+                for leg in {0: (0, 1), 1: (0,), 2: (1,)}[number % 3]:
+                    send(rtp(number), group, port, sources[leg])
+            assert await numbers(listener, 100) == list(range(100))
+            counted = [each.counters.datagrams for each in shareOf(relay).report().legs]
+            assert counted == [67, 67]
