@@ -85,9 +85,13 @@ class RedundantShare:
 
     def begin(self, receiver: IRunReceiver) -> None:
         """Give another receiver what comes from now on, and count from here; it is open."""
+        self.giveTo(receiver)
+        self._before = self._input.counters.copy()
+
+    def giveTo(self, receiver: IRunReceiver) -> None:
+        """Give another receiver what comes from now on."""
         self.receiver = receiver
         self._input.giveTo(receiver)
-        self._before = self._input.counters.copy()
 
     def closeInput(self) -> Deferred[Any]:
         """See L{IRelayInput}; what was held is given on at once."""
