@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
+import signal
 import socket
+import subprocess
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.lan.listener import Listener
-from tests.lan.program import Program, needs, waitForPort
+from tests.lan.program import Program, needs, twistd, waitForPort, waitUntil
 from tests.relay.redundancy.support import numberIn, rtp
 from txgroupsock import GroupsockReactor, Route
 from txgroupsock.relay.input import UDPInput
@@ -25,7 +28,7 @@ from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.redundancy import FailoverInput, MergedInput, Policy
 from txgroupsock.testing.lan import Host, Lan
-from txgroupsock.testing.namespaces import CommandFailed
+from txgroupsock.testing.namespaces import PATH, CommandFailed
 
 _NETEM = ("qdisc", "replace", "dev", "eth0", "root", "netem", "limit", "10000")
 SIZE = 1316
@@ -343,5 +346,110 @@ async def test_ffmpegDecodesWhatIsMerged(
         assert min(splitting.lost) > 20
         assert merged.counters.dropped.total() == 0
         assert min(each.lost for each in merged.legs()) > 20
+    await port.stopListening()
+    await deferLater(reactor, SKEW + 0.02)  # what is still to be sent by the second
+
+
+def configured(lan: Lan, paths: Paths, folder: Path, how: str) -> Program:
+    """The program on C{b} that a file tells to give what comes by both paths to C{c}."""
+    file = folder / "relay.toml"
+    legs = [f"udp://{each}:5000" for each in paths.addresses]
+    file.write_text(
+        f"[[route]]\nname = 'stream'\nfrom = {legs}\nto = 'udp://{lan['c'].ipv4}:6000'\n{how}\n"
+    )
+    return Program(paths.receiver, *twistd("--config", str(file)))
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_theProgramMergesWhatAFileSays(
+    reactor: Any, lan: Lan, paths: Paths, tmp_path: Path
+) -> None:
+    """
+    The relay with a configuration file gives on each datagram once, in order, while each path
+    loses others and one is later, and while the file is read again with another window.
+    """
+    chance = random.Random(7)
+
+    def choose(number: int) -> tuple[int, ...]:
+        return chance.choices([(0, 1), (0,), (1,)], [6, 2, 2])[0] if number else (0, 1)
+
+    async with listening(reactor, lan["c"]) as listener:
+        with configured(lan, paths, tmp_path, "[route.merge]\nwindow = '150ms'") as relay:
+            await deferToThread(relay.waitFor, "SIGHUP reads")
+            await paths.stream(reactor, 1000, choose)
+            file = tmp_path / "relay.toml"
+            file.write_text(file.read_text().replace("150ms", "200ms"))
+            relay.signal(signal.SIGHUP)
+            await paths.stream(reactor, 1000, choose)
+            await listener.has(reactor, 2000)
+            assert numbersOf(listener) == list(range(2000))
+            relay.end(signal.SIGTERM)
+        assert "taken over: 1 changed" in relay.output
+        assert "2,000 datagrams" in relay.output
+
+
+@pytest.mark.slow
+@pytest_twisted.ensureDeferred
+async def test_whatGStreamerSendsIsWhole(
+    reactor: Any, lan: Lan, paths: Paths, tmp_path: Path
+) -> None:
+    """
+    A transport stream that GStreamer sends as RTP is byte by byte what GStreamer gets behind the
+    relay, with losses on both legs, and ffmpeg decodes it without an error.
+    """
+    gstreamer = shutil.which("gst-launch-1.0", path=PATH)
+    if gstreamer is None:
+        pytest.skip("gst-launch-1.0 is not installed (Debian: gstreamer1.0-tools)")
+    # It complains about each datagram, and would wait for somebody to read that.
+    quietly = ("sh", "-c", 'exec "$@" 2>/dev/null', "sh")
+    ffmpeg = (needs("ffmpeg"), "-nostdin", "-hide_banner", "-loglevel", "warning")
+    sent, got = tmp_path / "sent.ts", tmp_path / "got.ts"
+    make = (
+        "-f lavfi -i testsrc2=size=320x240:rate=25 -t 4 -c:v mpeg2video -b:v 1500k -g 12 -f mpegts"
+    )
+    subprocess.run([*ffmpeg, *make.split(), str(sent)], check=True, timeout=30)
+    splitting = Splitting(paths)
+    with paths.near:
+        port = GroupsockReactor(reactor).listenMulticast(7000, splitting, "127.0.0.1")
+    caps = "application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T,payload=33"
+    receiver = Program(
+        lan["c"],
+        *(
+            *quietly,
+            gstreamer,
+            "-q",
+            "-e",
+            "udpsrc",
+            "port=6000",
+            f"caps={caps}",
+            "!",
+            "rtpmp2tdepay",
+        ),
+        *("!", "filesink", f"location={got}", "buffer-mode=unbuffered"),
+    )
+    sender = Program(
+        paths.near,
+        *(*quietly, gstreamer, "-q", "filesrc", f"location={sent}", "blocksize=1316"),
+        *("!", "identity", "datarate=250000", "!", "video/mpegts,packetsize=188,systemstream=true"),
+        *("!", "rtpmp2tpay", "!", "udpsink", "host=127.0.0.1", "port=7000"),
+    )
+    with configured(lan, paths, tmp_path, "[route.merge]\nwindow = '150ms'") as relay, receiver:
+        await deferToThread(relay.waitFor, "SIGHUP reads")
+        await deferToThread(waitForPort, lan["c"], 6000)
+        with sender:
+            size = sent.stat().st_size
+
+            def isThere() -> bool:
+                return got.exists() and got.stat().st_size >= size
+
+            await deferToThread(waitUntil, isThere, "all of the stream has come")
+        receiver.end(signal.SIGINT)
+        relay.end(signal.SIGTERM)
+    assert min(splitting.lost) > 20
+    assert got.read_bytes() == sent.read_bytes()
+    check = [*ffmpeg, "-xerror", "-err_detect", "explode", "-i", str(got), "-f", "null", "-"]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=30, check=True)
+    assert not done.stderr
     await port.stopListening()
     await deferLater(reactor, SKEW + 0.02)  # what is still to be sent by the second

@@ -103,7 +103,7 @@ WORKERS = "a whole number from 1 to 256"
 QUOTES = "texts, URLs too, stand in quotes"
 PARTS = "a key has more than 32 parts; none here has more than one"
 PLAIN = "is not plain: no control characters, no space at either end"
-KEYS = "there are name, from, to, viewers, enabled, record"
+KEYS = "there are name, from, to, merge, failover, viewers, enabled, record"
 
 
 @pytest.mark.parametrize(

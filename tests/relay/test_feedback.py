@@ -173,3 +173,15 @@ def test_nothingGoesRoundForEver(routes: Routes, sent: list[str]) -> None:
                 pending += [(outputs[each], each) for each in outputs if each[0] == group]
             assert relayed.total() < 1000
         assert relayed[entry] or entry not in routes
+
+
+def test_anOutputOfSeveralInputsLeadsFromEach() -> None:
+    """What is made of two inputs, and comes back to either by way of another route, is a loop."""
+    for heardBy in ("a", "b"):
+        feedback = opened({"c": ["2"]})
+        feedback.outputOpened("1", "a", [address("1")], others=["b"])
+        with loggedLines() as lines:
+            assert not feedback.isLoop("c", heard("1"))
+            assert feedback.isLoop(heardBy, heard("2"))
+            assert feedback.isLoop(heardBy, heard("1"))
+        assert any("which sends what a or b receives" in line for line in lines)

@@ -83,7 +83,9 @@ def test_aRouteHasOneInput(other: str) -> None:
         other,
         (
             f"a route has one input, and {first!r} is another; only the source may differ.  "
-            "Give it a route of its own: --from and --to after these, or another [[route]]"
+            "Give it a route of its own: --from and --to after these, or another [[route]].  "
+            "Or make one stream of both: --merge or --failover, or [route.merge] or "
+            "[route.failover]"
         ),
     )
 

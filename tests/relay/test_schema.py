@@ -37,7 +37,12 @@ def test_theExampleIsGood() -> None:
     assert text.startswith("#:schema relay.schema.json\n")
     VALIDATOR.validate(loads(text))
     model = parseConfiguration(text, "relay.example.toml").relay
-    assert [each.name for each in model.routes + model.disabled] == ["news", "sports", "studio"]
+    assert [each.name for each in model.routes + model.disabled] == [
+        "news",
+        "sports",
+        "contribution",
+        "studio",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,12 @@ def test_theExampleIsGood() -> None:
         {"route": [{**GOOD, "to": "udp://10.0.0.1"}]},
         {"route": [{"to": "udp://10.0.0.1:5"}]},
         {"route": [{**GOOD, "form": 1}]},
+        {"route": [{**GOOD, "merge": {"window": "50"}}]},
+        {"route": [{**GOOD, "merge": {"by": {"offset": 4}}}]},
+        {"route": [{**GOOD, "merge": {"loss": 1}}]},
+        {"route": [{**GOOD, "from": [["udp://10.0.0.1:5", 1]], "merge": {}}]},
+        {"route": [{**GOOD, "failover": {"boundary": "gop"}}]},
+        {"route": [{**GOOD, "failover": {"window": "50ms"}}]},
     ],
 )
 def test_itRefusesWhatTheRelayRefuses(file: dict[str, Any]) -> None:
@@ -70,8 +81,29 @@ SCALARS = (
 VALUES = (
     SCALARS | st.lists(SCALARS, max_size=2, unique_by=repr) | st.dictionaries(st.just("a"), SCALARS)
 )
+NUMBERS = st.fixed_dictionaries(
+    {}, optional={"offset": SCALARS, "width": st.integers(0, 9), "byteorder": st.just("big")}
+)
+REDUNDANCY = st.fixed_dictionaries(
+    {},
+    optional={
+        "window": st.sampled_from(["50ms", "50"]),
+        "by": st.sampled_from(["rtp", "RTP", 1]) | NUMBERS,
+        "limit": SCALARS,
+        "loss": SCALARS | st.floats(0, 1),
+        "boundary": st.sampled_from(["ts-unit", "gop"]),
+        "return": st.sampled_from(["10s", 10]),
+    },
+)
+LEGS = st.lists(VALUES, max_size=3, unique_by=repr)
 ROUTES = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("name", "from", "to", "enabled", "other"), VALUES)
+    {},
+    optional={
+        **dict.fromkeys(("name", "to", "enabled", "other"), VALUES),
+        "from": VALUES | LEGS,
+        "merge": VALUES | REDUNDANCY,
+        "failover": REDUNDANCY,
+    },
 )
 FILES = st.fixed_dictionaries(
     {},

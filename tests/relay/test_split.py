@@ -55,7 +55,7 @@ def test_whatBelongsTogetherStaysTogether(routes: list[RouteModel], count: int) 
     worker = {index: each for each, share in enumerate(split(routes, count)) for index in share}
     for one, other in feeds(routes):
         assert worker[one] == worker[other]
-    inputs = [evolve(each.input, latency=None) for each in routes]
+    inputs = [each.input.withLatency(None) for each in routes]
     for index, each in enumerate(inputs):
         assert worker[index] == worker[inputs.index(each)]
 

@@ -17,8 +17,9 @@ from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.recording.model import Recording
+from txgroupsock.relay.redundancy.share import RedundantShare
 from txgroupsock.relay.route import NOBODY, Route
-from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.sharing import AnyShare, SharedInputs, goOn, isShare
 from txgroupsock.relay.status import RouteStatus
 
 
@@ -71,16 +72,15 @@ class Change:
         goingOn = {id(each) for each in found}
         self._gone = [each for each in routes if id(each) not in goingOn]
         self._opened: list[Callable[[], Deferred[None]]] = []
-        self._opening: InputShare | None = None
-        self._released: list[InputShare] = []
+        self._opening: AnyShare | None = None
+        self._released: list[AnyShare] = []
 
     @property
     def news(self) -> int:
         """How many inputs and outputs there are to open."""
+        legs = [len(each.newInput.model.legs) for each in self._steps if each.newInput is not None]
         recordings = sum(len(each.newRecordings or ()) for each in self._steps)
-        return recordings + sum(
-            (each.newInput is not None) + len(each.newOutputs) for each in self._steps
-        )
+        return sum(legs) + sum(len(each.newOutputs) for each in self._steps) + recordings
 
     async def openNew(self, isWanted: Callable[[], bool]) -> None:
         """
@@ -130,7 +130,18 @@ class Change:
             lines += _closing(route.status().report())
             closed.append(route.closeRoute())
         outcome = Outcome(**{kind: tuple(each) for kind, each in names.items()}, lines=tuple(lines))
-        return [each.route for each in self._steps], outcome, gatherResults(closed)
+        return (
+            [each.route for each in self._steps],
+            outcome,
+            gatherResults(closed).addCallback(self._tryLegsAgain),
+        )
+
+    def _tryLegsAgain(self, result: Any) -> Any:
+        """A leg may need a port that has been closed only now."""
+        for each in self._steps:
+            if isinstance(each.newInput, RedundantShare):
+                each.newInput.tryAgain()
+        return result
 
     def _openNew(self) -> None:
         # Inputs first: the kernel might give an output the port of one.
@@ -152,14 +163,18 @@ class Change:
         opened, self._opened = self._opened, []
         await gatherResults([close() for close in reversed(opened)])
 
-    def _inTheWayOf(self, error: OSError) -> list[InputShare]:
+    def _inTheWayOf(self, error: OSError) -> list[AnyShare]:
         """What goes and has the port that a new input could not get."""
         if error.errno != errno.EADDRINUSE or self._opening is None:
             return []
         going = [each.input for each in self._gone]
         going += [each.route.input for each in self._steps if each.isInputReplaced]
-        port = self._opening.model.port
-        return [each for each in going if isinstance(each, InputShare) and each.model.port == port]
+        ports = {each.port for each in self._opening.model.legs}
+        return [
+            each
+            for each in going
+            if isShare(each) and any(leg.port in ports for leg in each.model.legs)
+        ]
 
     def _openAgain(self) -> None:
         for each in self._released:
@@ -188,7 +203,7 @@ class _Step:
     wanted: RouteModel
     route: Route
     isNew: bool
-    newInput: InputShare | None
+    newInput: AnyShare | None
     newOutputs: dict[OutputModel, IRelayOutput]
     kept: dict[OutputModel, IRelayOutput]
     newRecordings: tuple[Recording, ...] | None
@@ -234,9 +249,7 @@ class _Step:
     @property
     def _wantsOtherTimes(self) -> bool:
         there, wanted = self.route.input, self.wanted.input
-        return isinstance(there, InputShare) and (
-            (there.model.latency, there.model.refresh) != (wanted.latency, wanted.refresh)
-        )
+        return isShare(there) and there.model.times != wanted.times
 
     def report(self) -> Iterator[str]:
         """What is opened, and what is closed with its counters."""
@@ -246,13 +259,16 @@ class _Step:
             yield from each.describe()
         for recording in self.newRecordings or ():
             yield from recording.describe()
-        incoming, *outgoing = RouteStatus.of(self.route.input, (), self.gone).report()
-        yield from _closing([incoming] * self.isInputReplaced + outgoing)
+        status = RouteStatus.of(self.route.input, (), self.gone)
+        first = 0 if self.isInputReplaced else len(status.reportOfInput())
+        yield from _closing(status.report()[first:])
 
     def commit(self) -> list[Deferred[None]]:
         """Give the route what is new; what is closed thereby."""
         route = self.route
         closed = []
+        if self.newInput is not None and isShare(route.input) and not self.isNew:
+            goOn(route.input, self.newInput)
         for output in self.gone:
             route.outputClosed(output)
             closed.append(output.closeOutput())
@@ -261,7 +277,7 @@ class _Step:
             closed.append(before.closeInput())
             self.newInput.countFrom(before.counters)
             route.input = self.newInput
-        elif self._wantsOtherTimes and isinstance(route.input, InputShare):
+        elif self._wantsOtherTimes and isShare(route.input):
             route.input.setTimes(self.wanted.input)
         outputs = {**self.kept, **self.newOutputs}
         route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
@@ -278,7 +294,7 @@ class _Step:
 
 def _likenessOf(route: Route) -> Likeness:
     incoming = route.input
-    model = incoming.model if isinstance(incoming, InputShare) else None
+    model = incoming.model if isShare(incoming) else None
     likeness = Likeness.of(model, map(_outputKey, route.outputs), route.name)
     return evolve(likeness, record=route.record)
 

@@ -21,6 +21,7 @@ from txgroupsock.relay.model import InputModel, OutputModel
 
 if TYPE_CHECKING:
     from txgroupsock.relay.plan import RouteModel
+    from txgroupsock.relay.redundancy.model import AnyInput
 
 
 def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
@@ -31,7 +32,8 @@ def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
     """
     listening: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
     for index, route in enumerate(routes):
-        listening[route.input.port, str(route.input.address)].append(index)
+        for leg in route.input.legs:
+            listening[leg.port, str(leg.address)].append(index)
     feeding: dict[tuple[int, int], OutputModel] = {}
     for index, route in enumerate(routes):
         for output in route.outputs:
@@ -67,8 +69,13 @@ def closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return closing
 
 
-def isLoop(incoming: InputModel, output: OutputModel) -> bool:
+def isLoop(incoming: AnyInput, output: OutputModel) -> bool:
     """Whether what an output sends comes in at an input, as far as can be told from here."""
+    return any(_isHeard(leg, output) for leg in incoming.legs)
+
+
+def _isHeard(incoming: InputModel, output: OutputModel) -> bool:
+    """The same of one leg."""
     if output.port != incoming.port:
         return False
     try:

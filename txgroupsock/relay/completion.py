@@ -18,13 +18,13 @@ TO = (
     "udp://HOST:PORT",
     "udp://GROUP:PORT?interface=NAME&ttl=N",
 )
-_GIVEN = ("from", "to", "viewers", "allow", "admin")  # what a file has, too
+_GIVEN = ("from", "to", "merge", "failover", "viewers", "allow", "admin")  # what a file has, too
 
 
 def completions() -> Completions:
     """Files, numbers and the shapes of URLs; and what excludes what."""
     return Completions(
-        multiUse=["from", "to", "allow"],
+        multiUse=["from", "to", "merge", "failover", "allow"],
         mutuallyExclusive=[
             *[("config", other) for other in _GIVEN],
             *[("demo", other) for other in (*_GIVEN, "config", "check", "workers")],

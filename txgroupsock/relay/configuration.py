@@ -20,6 +20,7 @@ from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.recording.keys import recordingOf, recordingProblems
+from txgroupsock.relay.redundancy.keys import problemsOf, redundancyOf
 from txgroupsock.relay.tables import FILE, LIMITS
 from txgroupsock.relay.url import URLError
 from txgroupsock.relay.viewers.access import Access, Passwords
@@ -108,14 +109,18 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
     tables = _tablesIn(document, "route")
     requests = [
         RouteRequest(
-            [text for _, text in textsIn(table, "from")],
+            _inputsIn(table),
             [text for _, text in textsIn(table, "to")],
             _textIn(table, "name"),
             table.get("enabled") is not False,
+            redundancyOf(table),
             record=recordingOf(table.get("record")),
         )
         for _, table in tables
     ]
+    for index, table in tables:
+        for where, why in problemsOf(table):
+            report(("route", index, *where), why)
 
     for index, table in tables:
         for where, why in recordingProblems(table.get("record")):
@@ -125,7 +130,11 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
         index, table = tables[refusal.route]
         path: KeyPath = ("route", index, refusal.key)
         if refusal.key != "name":
-            path += textsIn(table, refusal.key)[refusal.index][0]
+            texts = _urlsIn(table) if refusal.key == "from" else textsIn(table, refusal.key)
+            place = texts[refusal.index][0]
+            if len(place) > 1 and requests[refusal.route].redundancy is None:
+                return  # there should be no such list, which has been said
+            path += place
         report(path, str(refusal.error))
 
     relay = RelayModel.checked(requests, refuse)
@@ -251,6 +260,24 @@ def _accessIn(table: Document) -> Access:
 
 
 # Documents
+
+
+def _inputsIn(table: Document) -> list[str | list[str]]:
+    """What a route receives: the URLs, and for a list of them a list."""
+    value = table.get("from")
+    return [
+        each if isinstance(each, str) else [text for text in each if isinstance(text, str)]
+        for each in ([value] if isinstance(value, str) else _listIn(table, "from"))
+        if isinstance(each, str | list)
+    ]
+
+
+def _urlsIn(table: Document) -> list[tuple[KeyPath, str]]:
+    """The same in one list, and where each stands."""
+    found = textsIn(table, "from")
+    for index, each in enumerate(_listIn(table, "from")):
+        found += [((index, *path), text) for path, text in textsIn({"": each}, "") if path]
+    return sorted(found, key=lambda each: each[0])
 
 
 def _textIn(table: Document, key: str) -> str:

@@ -49,7 +49,7 @@ class Feedback:
 
     def __init__(self) -> None:
         self._outputs: dict[_Address, Hashable] = {}
-        self._feeders: dict[Hashable, _Node] = {}
+        self._feeders: dict[Hashable, frozenset[_Node]] = {}
         self._addresses: dict[Hashable, tuple[_Address, ...]] = {}  # of each output
         self._paths: dict[tuple[Hashable, _Node], _Path] = {}
         self._reviewAt = float("-inf")
@@ -60,7 +60,14 @@ class Feedback:
         output = self._outputs.get(run.sender)
         return output is not None and self._isOursALoop(node, output, run.arrival)
 
-    def outputOpened(self, output: Hashable, feeder: _Node, addresses: Iterable[_Address]) -> None:
+    def outputOpened(
+        self,
+        output: Hashable,
+        feeder: _Node,
+        addresses: Iterable[_Address],
+        *,
+        others: Iterable[_Node] = (),
+    ) -> None:
         """
         An output can send from now on; or it has moved, or is opened anew where it was.
 
@@ -68,13 +75,14 @@ class Feedback:
         @param addresses: what receivers may see as sender, C{(host, port)} as in L{Run.sender}:
             one, if its socket is connected; several, if the kernel chooses; none, if it sends no
             datagrams.  Such outputs are told too: datagrams for them are no mere reflections.
+        @param others: further inputs whose datagrams it sends.
         """
-        found = tuple(addresses)
-        if self._feeders.get(output) == feeder and self._addresses[output] == found:
+        found, feeders = tuple(addresses), frozenset([feeder, *others])
+        if self._feeders.get(output) == feeders and self._addresses[output] == found:
             return
         self.outputClosed(output)
         self._forgetPaths()
-        self._feeders[output] = feeder
+        self._feeders[output] = feeders
         self._addresses[output] = found
         for address in found:
             self._outputs[address] = output
@@ -108,16 +116,20 @@ class Feedback:
         }
         leads: dict[_Node, set[_Node]] = {}
         for (output, node), path in self._paths.items():
-            feeder = self._feeders[output]
-            path.isLoop = self._isReflection(node, feeder) or _reaches(leads, node, feeder)
+            feeders = self._feeders[output]
+            path.isLoop = any(
+                self._isReflection(node, feeder) or _reaches(leads, node, feeder)
+                for feeder in feeders
+            )
             if path.isLoop:
                 self._say(output, node)
-            else:
+                continue
+            for feeder in feeders:
                 leads.setdefault(feeder, set()).add(node)
 
     def _isReflection(self, node: _Node, feeder: _Node) -> bool:
         """Whether one input hears every output of another, so that it had it all before."""
-        outputs = [output for output, each in self._feeders.items() if each == node]
+        outputs = [output for output, each in self._feeders.items() if node in each]
         return bool(outputs) and all((output, feeder) in self._paths for output in outputs)
 
     def _say(self, output: Hashable, node: _Node) -> None:
@@ -130,7 +142,7 @@ class Feedback:
             "output send elsewhere, or the input name its source",
             node=node,
             output=output,
-            feeder=self._feeders[output],
+            feeder=" or ".join(sorted(str(each) for each in self._feeders[output])),
         )
 
     def _forgetPaths(self) -> None:

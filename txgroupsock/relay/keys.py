@@ -323,8 +323,13 @@ class Tables:
         return {"type": "array", "minItems": 1, "items": self.table.schema()}
 
 
+def mistyped(value: object, path: KeyPath, words: str) -> Found:
+    """A value is of another type than it should be, which these words say."""
+    return path, f"it is {_typeOf(value)}, and should be {words}"
+
+
 def _mistyped(value: object, path: KeyPath, kind: Kind) -> Found:
-    return path, f"it is {_typeOf(value)}, and should be {kind.words}"
+    return mistyped(value, path, kind.words)
 
 
 def _typeOf(value: object) -> str:

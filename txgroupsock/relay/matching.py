@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 if TYPE_CHECKING:
-    from txgroupsock.relay.model import InputModel
     from txgroupsock.relay.plan import RouteModel
+    from txgroupsock.relay.redundancy.model import AnyInput
 
 
 @frozen
@@ -18,8 +18,8 @@ class Likeness:
     """
     What of a route tells which other it can go on as.
 
-    @ivar input: what it receives, in whatever order its sources were given; L{None} if that is
-        no L{InputModel}.
+    @ivar input: what it receives, in whatever order its sources were given; L{None} if that has
+        no model.
     @ivar outputs: where it goes.
     @ivar times: its latency and how often it is refreshed; see L{InputModel}.
     @ivar record: see L{RouteModel}.
@@ -28,17 +28,15 @@ class Likeness:
     input: Hashable
     outputs: frozenset[Hashable]
     name: str
-    times: tuple[float | None, float | None] = (None, None)
+    times: Hashable = None
     record: Hashable = None
 
     @classmethod
-    def of(cls, incoming: InputModel | None, outputs: Iterable[Hashable], name: str) -> Likeness:
+    def of(cls, incoming: AnyInput | None, outputs: Iterable[Hashable], name: str) -> Likeness:
         """The likeness of a route with this input, these outputs and this name."""
         if incoming is None:
             return cls(None, frozenset(outputs), name)
-        key = (incoming.heard(()), frozenset(incoming.sources))
-        times = (incoming.latency, incoming.refresh)
-        return cls(key, frozenset(outputs), name, times)
+        return cls(incoming.inOrder, frozenset(outputs), name, incoming.times)
 
     @classmethod
     def ofModel(cls, route: RouteModel) -> Likeness:

@@ -7,7 +7,8 @@ Nothing is opened here: whether interfaces exist and ports are free shows only t
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -63,6 +64,39 @@ class InputModel:
         source = self.sources[0] if self.sources else None
         return _urlOf(str(self.address), self.port, source, interface=self.interface)
 
+    @property
+    def path(self) -> str:
+        """It as viewers ask for it: its sources, if any, its address and its port."""
+        hosts = [f"[{each}]" if each.version == 6 else str(each) for each in self.sources]
+        address = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{','.join(hosts)}@{address}:{self.port}".removeprefix("@")
+
+    @property
+    def legs(self) -> tuple[InputModel, ...]:
+        """What is received for it: itself; several where an input is made of several."""
+        return (self,)
+
+    @property
+    def inOrder(self) -> InputModel:
+        """What is heard, however soon it is passed on and in whatever order sources were given."""
+        return self.heard(tuple(sorted(self.sources)))
+
+    @property
+    def times(self) -> tuple[float | None, float | None]:
+        """Its latency and how often it is refreshed."""
+        return self.latency, self.refresh
+
+    def withLatency(self, latency: float | None) -> InputModel:
+        """The same with another time for datagrams to gather, in seconds."""
+        return evolve(self, latency=latency)
+
+    @classmethod
+    def fromJSON(cls, value: Mapping[str, Any]) -> InputModel:
+        """The input whose fields JSON had, addresses as texts."""
+        address = parseAddress(value["address"])
+        sources = tuple(parseAddress(each) for each in value["sources"])
+        return cls(**{**value, "address": address, "sources": sources})
+
     @classmethod
     def parse(cls, url: str) -> InputModel:
         """The input that one URL names; see L{of}."""
@@ -84,7 +118,8 @@ class InputModel:
                     url.text,
                     f"a route has one input, and {urls[0].text!r} is another; only the source "
                     "may differ.  Give it a route of its own: --from and --to after these, or "
-                    "another [[route]]",
+                    "another [[route]].  Or make one stream of both: --merge or --failover, or "
+                    "[route.merge] or [route.failover]",
                 )
             if not other.sources or not first.sources:
                 raise URLError(

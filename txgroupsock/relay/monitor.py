@@ -24,6 +24,7 @@ from txgroupsock.relay.control import Control
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.rates import Rate, Rates
+from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.status import EndStatus, RouteStatus
 
@@ -150,6 +151,7 @@ class Monitor:
         if len(parts) != len(ends):
             parts = [Rate()] * len(ends)
         incoming, *others = [_part(end, rate) for end, rate in zip(ends, parts, strict=True)]
+        incoming["redundancy"] = _redundancy(route.input.redundancy)
         firstOutput = len(route.stages)
         return {
             "name": route.name,
@@ -215,6 +217,36 @@ def _part(end: EndStatus, rate: Rate) -> dict[str, Any]:
     }
 
 
+def _redundancy(report: RedundancyReport | None) -> dict[str, Any] | None:
+    if report is None:
+        return None
+    return {
+        "kind": report.kind,
+        "changes": report.changes,
+        "legs": [_leg(each) for each in report.legs],
+    }
+
+
+def _leg(leg: LegReport) -> dict[str, Any]:
+    part = _part(EndStatus(leg.name, leg.counters, leg.state, (), leg.buffer), Rate())
+    del part["rate"], part["warnings"]  # a warning about a leg is one about the input
+    least, most, mean = leg.skew or (0.0, 0.0, 0.0)
+    skew = {"least": least, "most": most, "mean": mean}
+    return {
+        **part,
+        "used": leg.used,
+        "lost": leg.lost,
+        "duplicates": leg.duplicates,
+        "late": leg.late,
+        "stray": leg.strays,
+        "lossRate": leg.lossRate,
+        "skew": leg.skew and skew,
+        "silence": leg.silence,
+        "isSilent": leg.isSilent,
+        "isActive": leg.isActive,
+    }
+
+
 def _rate(rate: Rate) -> dict[str, float]:
     return {
         "datagrams": round(rate.datagrams, 3),
@@ -228,7 +260,7 @@ def _disabled(route: RouteModel) -> dict[str, Any]:
     return {
         "name": route.name,
         "isEnabled": False,
-        "input": _part(EndStatus(route.input.name, nothing), Rate()),
+        "input": {**_part(EndStatus(route.input.name, nothing), Rate()), "redundancy": None},
         "stages": [],
         "outputs": [_part(EndStatus(str(each), nothing), Rate()) for each in route.outputs],
     }

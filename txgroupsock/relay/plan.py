@@ -16,6 +16,7 @@ from txgroupsock.primitives import IPAddress, parseAddress
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.recording.model import RecordingModel
+from txgroupsock.relay.redundancy.model import AnyInput, Redundancy, RedundantModel
 from txgroupsock.relay.url import StreamURL, URLError
 
 MOST_WORKERS: Final = 256
@@ -31,7 +32,7 @@ class RouteModel:
     @ivar record: how it is recorded; L{None} if it is not.
     """
 
-    input: InputModel
+    input: AnyInput
     outputs: tuple[OutputModel, ...]
     name: str = ""
     record: RecordingModel | None = None
@@ -40,6 +41,8 @@ class RouteModel:
         """What L{fromJSON} takes, made of what JSON knows."""
 
         def plain(_: object, __: object, value: object) -> object:
+            if isinstance(value, RedundantModel):
+                return value.plain()
             return str(value) if isinstance(value, (IPv4Address, IPv6Address)) else value
 
         return asdict(self, value_serializer=plain)
@@ -47,14 +50,13 @@ class RouteModel:
     @classmethod
     def fromJSON(cls, value: Mapping[str, Any]) -> RouteModel:
         """The route that L{toJSON} gave this."""
-        incoming, outgoing = dict(value["input"]), [dict(each) for each in value["outputs"]]
-        incoming["address"] = parseAddress(incoming["address"])
-        incoming["sources"] = tuple(parseAddress(each) for each in incoming["sources"])
+        incoming, outgoing = value["input"], [dict(each) for each in value["outputs"]]
         for each in outgoing:
             each["source"] = each["source"] and parseAddress(each["source"])
         outputs = tuple(OutputModel(**each) for each in outgoing)
+        model = RedundantModel if "legs" in incoming else InputModel
         record = value["record"] and RecordingModel(**value["record"])
-        return cls(InputModel(**incoming), outputs, value["name"], record=record)
+        return cls(model.fromJSON(incoming), outputs, value["name"], record=record)
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -124,15 +126,18 @@ class RouteRequest(NamedTuple):
     """
     What a route is asked to be, unchecked.
 
-    @ivar inputs: URLs, of which several differ in their source only.
+    @ivar inputs: URLs, of which several differ in their source only; of an input that is made of
+        several, the URLs of each leg.
     @ivar outputs: URLs.
     @ivar name: C{""} for its input's.
+    @ivar redundancy: what is made of the legs; L{None} if it is one plain input.
     """
 
-    inputs: Sequence[str]
+    inputs: Sequence[str | Sequence[str]]
     outputs: Sequence[str]
     name: str = ""
     isEnabled: bool = True
+    redundancy: Redundancy | None = None
     record: RecordingModel | None = None
 
 
@@ -143,7 +148,7 @@ class Refusal:
 
     @ivar route: in which request, from 0.
     @ivar key: C{"from"}, C{"to"} or C{"name"}.
-    @ivar index: which of its URLs, from 0.
+    @ivar index: which of its URLs, from 0; those of legs are counted on from one leg to the next.
     @ivar error: what is wrong, and how to mend it.
     """
 
@@ -173,7 +178,7 @@ class _Draft:
     @classmethod
     def of(cls, number: int, request: RouteRequest, refuse: Refuse) -> _Draft | None:
         """@return: L{None} if it has no input."""
-        incoming = _inputOf(number, request.inputs, refuse)
+        incoming = _inputOf(number, request, refuse)
         outgoing: dict[OutputModel, tuple[int, OutputModel]] = {}
         for index, each in enumerate(request.outputs):
             try:
@@ -204,11 +209,41 @@ class _Draft:
         return Refusal(self.number, "to", self.positions[output], error)
 
 
-def _inputOf(number: int, urls: Sequence[str], refuse: Refuse) -> InputModel | None:
-    """The input that URLs name, as far as they name one."""
+def _inputOf(number: int, request: RouteRequest, refuse: Refuse) -> AnyInput | None:
+    """What is received, as far as it is named."""
+    if request.redundancy is None:
+        urls = [text for each in request.inputs for text in _listOf(each)]
+        return _plainOf(number, urls, refuse)
+    legs: dict[InputModel, InputModel] = {}
+    isWhole, first = True, 0
+    for each in request.inputs:
+        ofLeg = _listOf(each)
+        leg = _plainOf(number, ofLeg, refuse, first)
+        if leg is None or leg.inOrder in legs:
+            isWhole = False
+        if leg is not None and legs.setdefault(leg.inOrder, leg) is not leg:
+            problem = "there is a leg that receives just this; leave one out"
+            refuse(Refusal(number, "from", first, URLError(ofLeg[0], problem)))
+        first += len(ofLeg)
+    if isWhole and len(legs) == 1:
+        problem = f"a {request.redundancy.kind} needs two legs or more, and this is the only one"
+        refuse(Refusal(number, "from", 0, URLError(_listOf(request.inputs[0])[0], problem)))
+    return RedundantModel(tuple(legs.values()), request.redundancy) if legs else None
+
+
+def _listOf(urls: str | Sequence[str]) -> Sequence[str]:
+    return [urls] if isinstance(urls, str) else urls
+
+
+def _plainOf(number: int, urls: Sequence[str], refuse: Refuse, first: int = 0) -> InputModel | None:
+    """
+    The input that URLs name, as far as they name one.
+
+    @param first: the place of the first of them among all of the route.
+    """
     good: list[StreamURL] = []
     sources: set[IPAddress] = set()
-    for index, text in enumerate(urls):
+    for index, text in enumerate(urls, first):
         try:
             url = StreamURL.parse(text)
             # Each against the first alone, so that what is wrong with one is said of that one.
@@ -257,12 +292,12 @@ def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     for draft in drafts:
         incoming = draft.route.input
         for index, output in enumerate(draft.route.outputs):
-            key = (incoming.received, output.target)
-            other = first.setdefault(key, draft)
-            if other is not draft:
-                problem = (
-                    f"route {other.number + 1} brings it all of {incoming} already; leave one out"
-                )
+            others = [
+                (first.setdefault((leg.received, output.target), draft), leg)
+                for leg in incoming.legs
+            ]
+            for other, leg in [each for each in others if each[0] is not draft][:1]:
+                problem = f"route {other.number + 1} brings it all of {leg} already; leave one out"
                 refuse(draft.refusal(index, problem))
 
 

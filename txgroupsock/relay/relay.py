@@ -16,7 +16,7 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.route import Route
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
@@ -121,4 +121,8 @@ class Relay:
 
 def _filesOf(routes: Sequence[Route]) -> int:
     """How many descriptors routes need, at most."""
-    return sum(1 + len(each.outputs) + len(each.recordings) for each in routes)
+    return sum(_inputsOf(each) + len(each.outputs) + len(each.recordings) for each in routes)
+
+
+def _inputsOf(route: Route) -> int:
+    return len(route.input.model.legs) if isShare(route.input) else 1

@@ -20,7 +20,7 @@ from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.recording.model import Recording, RecordingModel
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.ring import Ring
-from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
 
 _log = Logger()
@@ -97,7 +97,7 @@ class Route:
         """
         receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
-            if isinstance(self.input, InputShare):
+            if isShare(self.input):
                 self.input.openInput(receivers[0], waits=waits)
             else:
                 self.input.openInput(receivers[0])
@@ -129,14 +129,14 @@ class Route:
 
     def outputOpened(self, output: IRelayOutput) -> None:
         """Have the input know an output, so that it finds out if it ever hears it."""
-        if isinstance(self.input, InputShare):
+        if isShare(self.input):
             if isinstance(output, UDPOutput):
                 output.moved = self.input.feeds
             self.input.feeds(output)
 
     def outputClosed(self, output: IRelayOutput) -> None:
         """Have the input forget an output."""
-        if isinstance(self.input, InputShare):
+        if isShare(self.input):
             self.input.feedsNoMore(output)
 
     @property
@@ -207,7 +207,7 @@ _RecordingKey = tuple[RecordingModel, str, Address] | None
 def _recordingKeyOf(model: RouteModel) -> _RecordingKey:
     if model.record is None:
         return None
-    incoming = getattr(model.input, "legs", (model.input,))[0]
+    incoming = model.input.legs[0]
     return model.record, model.name, (str(incoming.address), incoming.port)
 
 

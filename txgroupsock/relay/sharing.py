@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard, overload
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
@@ -16,6 +16,8 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, least, soonest
+from txgroupsock.relay.redundancy.model import AnyInput
+from txgroupsock.relay.redundancy.share import RedundantShare
 
 
 class SharedInputs:
@@ -34,9 +36,18 @@ class SharedInputs:
         self._reactor = reactor
         self._inputs: dict[InputModel, _Shared] = {}
 
-    def share(self, model: InputModel) -> InputShare:
-        """A share of an input, not open yet."""
-        return InputShare(self, model)
+    @overload
+    def share(self, model: InputModel) -> InputShare: ...
+
+    @overload
+    def share(self, model: AnyInput) -> InputShare | RedundantShare: ...
+
+    def share(self, model: AnyInput) -> InputShare | RedundantShare:
+        """A share of an input, not open yet; of one that is made of several, of each of these."""
+        if isinstance(model, InputModel):
+            return InputShare(self, model)
+        legs = [InputShare(self, each) for each in model.legs]
+        return RedundantShare(self._reactor, model, legs, self.feedback)
 
     def opened(self, share: InputShare, *, waits: bool = False) -> _Shared:
         """
@@ -150,9 +161,10 @@ class InputShare:
         self._shared = None
         return self._inputs.closed(self, shared)
 
-    def setTimes(self, model: InputModel) -> None:
+    def setTimes(self, model: AnyInput) -> None:
         """Want the latency and the refreshes of another model from now on."""
-        self.model = evolve(self.model, latency=model.latency, refresh=model.refresh)
+        latency, refresh = model.legs[0].times
+        self.model = evolve(self.model, latency=latency, refresh=refresh)
         if self._shared is not None:
             self._shared.agreeOnTimes()
 
@@ -182,3 +194,24 @@ class InputShare:
     def describe(self) -> list[str]:
         """See L{IRelayInput}."""
         return [] if self._shared is None else self._shared.input.describe()
+
+
+AnyShare: TypeAlias = InputShare | RedundantShare
+"""What a route has of its input."""
+
+
+def isShare(incoming: IRelayInput) -> TypeGuard[AnyShare]:
+    """Whether an input is a share of what L{SharedInputs} has."""
+    return isinstance(incoming, InputShare | RedundantShare)
+
+
+def goOn(before: AnyShare, after: AnyShare) -> None:
+    """
+    Have what follows an input in a route go on where that is, or it gives on what it holds.
+
+    Both are open; the first is about to be closed.
+    """
+    if isinstance(before, RedundantShare):
+        isGoingOn = isinstance(after, RedundantShare) and after.goOnFrom(before)
+        if not isGoingOn:
+            before.flush()

@@ -14,9 +14,10 @@ def split(routes: Sequence[RouteModel], count: int) -> list[list[int]]:
     """
     Share routes out among processes: which each has, by index, in their order.
 
-    Routes that use the same input stay together, so that it is opened once, and so do routes
-    that feed each other.  What stays together is shared out by its number of outputs, the
-    largest first, each to whoever has least; the same routes are always shared out alike.
+    Routes that use the same input stay together, so that it is opened once, even if that is only
+    one leg of theirs, and so do routes that feed each other.  What stays together is shared out by
+    its number of outputs, the largest first, each to whoever has least; the same routes are always
+    shared out alike.
 
     @param count: how many processes, at most; there are fewer where there is no work for more.
     """
@@ -55,7 +56,8 @@ def resplit(
     for route, worker in zip(routes, placed, strict=True):
         if worker is not None:
             loads[worker] += len(route.outputs)
-            receiving.setdefault(route.input.received, worker)
+            for leg in _legsOf(route):
+                receiving.setdefault(leg.received, worker)
 
     def size(indices: Sequence[int]) -> int:
         return sum(len(routes[index].outputs) for index in indices if placed[index] is None)
@@ -64,14 +66,17 @@ def resplit(
     for each in sorted(_together(routes), key=lambda each: (-size(each), each)):
         homes = [worker for index in each if (worker := placed[index]) is not None]
         new = [index for index in each if placed[index] is None]
-        had = {index: owners.of(routes[index].input) for index in new}
+        had = {index: owners.of(routes[index]) for index in new}
         for index in new:
-            incoming = routes[index].input.received
-            worker = receiving.get(incoming, had[index])
+            legs = [leg.received for leg in _legsOf(routes[index])]
+            receivers = [receiving.get(leg, owners.ofOne(leg)) for leg in legs]
+            worker = next((each for each in receivers if each is not None), None)
             if worker is None:
                 near = homes or [home for home in had.values() if home is not None]
                 worker = min(near or range(count), key=lambda worker: (loads[worker], worker))
-            placed[index] = receiving[incoming] = worker
+            placed[index] = worker
+            for leg in legs:
+                receiving.setdefault(leg, worker)
             homes.append(worker)
             loads[worker] += len(routes[index].outputs)
     settled = [0 if worker is None else worker for worker in placed]
@@ -87,17 +92,28 @@ class _Owners:
         self._inputs: dict[InputModel, int] = {}
         self._ports: defaultdict[int, list[tuple[InputModel, int]]] = defaultdict(list)
         for route, worker in zip(routes, workers, strict=True):
-            self._inputs.setdefault(route.input.received, worker)
-            self._ports[route.input.port].append((route.input, worker))
+            for leg in route.input.legs:
+                self._inputs.setdefault(leg.received, worker)
+                self._ports[leg.port].append((leg, worker))
 
-    def of(self, incoming: InputModel) -> int | None:
-        """Who has an input, or what has to be closed for it."""
+    def of(self, route: RouteModel) -> int | None:
+        """Who has an input of a route, or what has to be closed for it."""
+        owners = [self.ofOne(leg) for leg in _legsOf(route)]
+        return next((each for each in owners if each is not None), None)
+
+    def ofOne(self, incoming: InputModel) -> int | None:
+        """The same of one leg."""
         inTheWay = (
             worker
             for other, worker in self._ports.get(incoming.port, ())
             if _excludes(other, incoming)
         )
         return self._inputs.get(incoming.received, next(inTheWay, None))
+
+
+def _legsOf(route: RouteModel) -> list[InputModel]:
+    """What a route receives, first what only one process can."""
+    return sorted(route.input.legs, key=lambda leg: leg.isMulticast)
 
 
 def _excludes(one: InputModel, other: InputModel) -> bool:
@@ -113,14 +129,15 @@ def _refuseDivided(routes: Sequence[RouteModel], workers: Sequence[int]) -> None
     """A group is received as often as one likes, but anything else by one process."""
     first: dict[InputModel, int] = {}
     for index, route in enumerate(routes):
-        other = first.setdefault(route.input.received, index)
-        if workers[other] != workers[index] and not route.input.isMulticast:
-            raise RuntimeError(
-                f"the routes {routes[other].name} and {route.name} would both receive "
-                f"{route.input}, but worker {workers[other] + 1} has the one and worker "
-                f"{workers[index] + 1} the other, and only one of them can; this takes effect at "
-                "the next start"
-            )
+        for leg in route.input.legs:
+            other = first.setdefault(leg.received, index)
+            if workers[other] != workers[index] and not leg.isMulticast:
+                raise RuntimeError(
+                    f"the routes {routes[other].name} and {route.name} would both receive "
+                    f"{leg}, but worker {workers[other] + 1} has the one and worker "
+                    f"{workers[index] + 1} the other, and only one of them can; this takes effect "
+                    "at the next start"
+                )
 
 
 def _refuseExchanged(
@@ -130,22 +147,32 @@ def _refuseExchanged(
     before: Sequence[int],
 ) -> None:
     """A port is not given from one process to another, for it would have to be closed first."""
-    open_ = {(each.input.received, worker) for each, worker in zip(there, before, strict=True)}
-    kept = {(each.input.received, worker) for each, worker in zip(routes, workers, strict=True)}
-    giving: defaultdict[int, list[tuple[RouteModel, int]]] = defaultdict(list)
+    open_, kept = _received(there, before), _received(routes, workers)
+    giving: defaultdict[int, list[tuple[RouteModel, InputModel, int]]] = defaultdict(list)
     for route, worker in zip(there, before, strict=True):
-        if (route.input.received, worker) not in kept:
-            giving[route.input.port].append((route, worker))
+        for leg in route.input.legs:
+            if (leg.received, worker) not in kept:
+                giving[leg.port].append((route, leg, worker))
     for route, worker in zip(routes, workers, strict=True):
-        if (route.input.received, worker) in open_:
-            continue
-        for other, owner in giving.get(route.input.port, ()):
-            if owner != worker and _excludes(other.input, route.input):
-                raise RuntimeError(
-                    f"{route.name} runs in worker {worker + 1} and needs port {route.input.port}, "
-                    f"which worker {owner + 1} has for {other.name}; this takes effect at the next "
-                    f"start, or after another change that takes the port from {other.name}"
-                )
+        for leg in route.input.legs:
+            if (leg.received, worker) in open_:
+                continue
+            for other, given, owner in giving.get(leg.port, ()):
+                if owner != worker and _excludes(given, leg):
+                    raise RuntimeError(
+                        f"{route.name} runs in worker {worker + 1} and needs port {leg.port}, "
+                        f"which worker {owner + 1} has for {other.name}; this takes effect at the "
+                        f"next start, or after another change that takes the port from {other.name}"
+                    )
+
+
+def _received(routes: Sequence[RouteModel], workers: Sequence[int]) -> set[tuple[InputModel, int]]:
+    """What is received, and in which process."""
+    return {
+        (leg.received, worker)
+        for route, worker in zip(routes, workers, strict=True)
+        for leg in route.input.legs
+    }
 
 
 def _together(routes: Sequence[RouteModel]) -> list[list[int]]:
@@ -160,7 +187,7 @@ def _together(routes: Sequence[RouteModel]) -> list[list[int]]:
     pairs = list(feeds(routes))
     users: dict[InputModel, int] = {}
     for index, route in enumerate(routes):
-        pairs.append((users.setdefault(route.input.received, index), index))
+        pairs += [(users.setdefault(leg.received, index), index) for leg in route.input.legs]
     for one, other in pairs:
         low, high = sorted((leader(one), leader(other)))
         leaders[high] = low

@@ -11,6 +11,8 @@ from attrs import asdict, evolve, frozen
 from txgroupsock.interfaces import IWarning
 from txgroupsock.primitives import BufferSize
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.redundancy.report import RedundancyReport
+from txgroupsock.relay.redundancy.share import RedundantShare
 
 
 @frozen
@@ -23,6 +25,7 @@ class EndStatus:
     @ivar state: what is open, for people: a line for each membership or destination.
     @ivar warnings: what is not as it should be, in words, with the remedy.
     @ivar buffer: the kernel's buffer for it; L{None} if it has none.
+    @ivar redundancy: of an input that is made of several, these.
     """
 
     name: str
@@ -30,6 +33,7 @@ class EndStatus:
     state: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     buffer: BufferSize | None = None
+    redundancy: RedundancyReport | None = None
 
     @classmethod
     def of(cls, end: Any) -> EndStatus:
@@ -41,6 +45,7 @@ class EndStatus:
             state=tuple(end.describe()) if hasattr(end, "describe") else (),
             warnings=tuple(end.warnings()) if IWarning.providedBy(end) else (),
             buffer=getattr(end, "buffer", None),
+            redundancy=end.report() if isinstance(end, RedundantShare) else None,
         )
 
     def after(self, earlier: Counters) -> EndStatus:
@@ -102,7 +107,9 @@ class RouteStatus:
 
     def closed(self, warning: str) -> RouteStatus:
         """What is known of it once all of it is closed; the input says why."""
-        incoming, *others = [evolve(end, state=(), warnings=(), buffer=None) for end in self.ends]
+        incoming, *others = [
+            evolve(end, state=(), warnings=(), buffer=None, redundancy=None) for end in self.ends
+        ]
         return self._with([evolve(incoming, warnings=(warning,)), *others])
 
     def _with(self, ends: Sequence[EndStatus]) -> RouteStatus:
@@ -115,16 +122,21 @@ class RouteStatus:
         return [line for each in self.ends for line in each.state]
 
     def report(self) -> list[str]:
-        """A line of counters for each part."""
-        where = ", ".join(self.input.state) or f"{self.input.name}, closed"
+        """A line of counters for each part, and for each leg of the input."""
         return [
-            f"in, {where}: {self.input}",
+            *self.reportOfInput(),
             *(f"{each.name}: {each}" for each in self.stages),
             *(
                 f"out, {', '.join(each.state) or f'{each.name}, closed'}: {each}"
                 for each in self.outputs
             ),
         ]
+
+    def reportOfInput(self) -> list[str]:
+        """What of that is of the input."""
+        where, legs = ", ".join(self.input.state), self.input.redundancy
+        line = f"in, {where or f'{self.input.name}, closed'}: {self.input}"
+        return [line, *(legs.report() if legs is not None else ())]
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""
@@ -142,11 +154,12 @@ class RouteStatus:
 
 
 def _endOf(value: Mapping[str, Any]) -> EndStatus:
-    counted, buffer = value["counters"], value["buffer"]
+    counted, buffer, legs = value["counters"], value["buffer"], value["redundancy"]
     return EndStatus(
         name=value["name"],
         counters=Counters(counted["datagrams"], counted["bytes"], Counter(counted["dropped"])),
         state=tuple(value["state"]),
         warnings=tuple(value["warnings"]),
         buffer=None if buffer is None else BufferSize(**buffer),
+        redundancy=legs and RedundancyReport.fromJSON(legs),
     )

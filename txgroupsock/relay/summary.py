@@ -8,6 +8,7 @@ from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.plan import RelayModel, RouteModel
+from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, Redundancy
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.model import ViewersModel
 from txgroupsock.relay.web.model import AdminModel
@@ -64,11 +65,34 @@ def _who(access: Access) -> str:
 
 def _route(route: RouteModel) -> Iterator[str]:
     yield f"route {route.name}"
-    yield f"  from {_input(route.input)}"
+    yield from _inputs(route.input)
     for output in route.outputs:
         yield f"  to {_output(output)}"
     if route.record is not None:
         yield f"  recorded: {route.record}"
+
+
+def _inputs(model: AnyInput) -> Iterator[str]:
+    if isinstance(model, InputModel):
+        yield f"  from {_input(model)}"
+        return
+    yield f"  from {len(model.legs)} legs, {_redundancy(model.redundancy)}"
+    for number, leg in enumerate(model.legs, 1):
+        yield f"    leg {number}: {_input(leg)}"
+
+
+def _redundancy(model: Redundancy) -> str:
+    by = "the sequence number of RTP"
+    if model.by is not None:
+        by = f"the number at offset {model.by.offset}, {model.by.width} bytes"
+        by += f", {model.by.byteorder} endian" if model.by.width > 1 else ""
+    if isinstance(model, MergeModel):
+        return f"merged by {by}, waiting for up to {1000 * model.window:g} ms"
+    words = f"the first that has not been silent for {model.silence:g} s"
+    if model.loss is not None:
+        words += f" and does not lose more than {100 * model.loss:g} % by {by}"
+    at = f" at a boundary ({model.boundary})" if model.boundary else ""
+    return f"{words}; back after {model.returnAfter:g} s{at}"
 
 
 def _input(model: InputModel) -> str:

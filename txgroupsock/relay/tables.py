@@ -27,6 +27,7 @@ from txgroupsock.relay.keys import (
 from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
 from txgroupsock.relay.recording.keys import RECORD
+from txgroupsock.relay.redundancy.keys import FAILOVER, MERGE, LegURLs
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 
 # RFC 6750 section 2.1; shorter ones are found by trying.
@@ -68,9 +69,10 @@ ROUTE = Table(
         ),
         Key(
             "from",
-            URLs(),
+            LegURLs(),
             "Its input: udp://[source@]address:port[?interface=NAME&latency=TIME&refresh=TIME], or "
-            "a list of these that differ in their source only.",
+            "a list of these that differ in their source only; with merge or failover, a list of "
+            "legs, each a URL or such a list.",
             isRequired=True,
         ),
         Key(
@@ -78,6 +80,17 @@ ROUTE = Table(
             URLs(),
             "Its outputs, each of which gets everything: "
             "udp://[source@]address:port[?interface=NAME&ttl=N&dscp=N&rate=N].",
+        ),
+        Key(
+            "merge",
+            MERGE,
+            "Makes one stream of several copies, each datagram once and in order, whichever leg "
+            "has it (SMPTE ST 2022-7).",
+        ),
+        Key(
+            "failover",
+            FAILOVER,
+            "Takes the first leg that is good, in the order of from.",
         ),
         Key(
             "viewers",

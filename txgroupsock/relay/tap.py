@@ -44,6 +44,8 @@ class Options(usage.Options):
     longdesc = (
         "Relays UDP datagrams, unchanged, from an input to any number of outputs, unicast or "
         "multicast, IPv4 or IPv6.  A --from that follows a --to begins another route.  "
+        "--merge makes one stream of several --from that bring the same RTP, --failover takes the "
+        "first of them that is good.  "
         "--from udp://232.1.1.1:5000 receives a group from any source, "
         "udp://10.0.0.1@232.1.1.1:5000 from that source only, and udp://:5000 what is sent to "
         "this host itself.  IPv6 addresses are in brackets, with a scope where they need one: "
@@ -93,12 +95,28 @@ class Options(usage.Options):
         usage.Options.__init__(self)
         self["routes"] = []  # inputs and outputs of each
         self["allow"] = []
+        self["redundancy"] = {}  # which of the routes are a merge or a failover
 
     def opt_from(self, url: str) -> None:
-        """The URL of an input; repeat for further sources of the same group."""
+        """The URL of an input; repeat for further sources of the same group, or for legs."""
         if not self["routes"] or self["routes"][-1][1]:
             self["routes"].append(([], []))
         self["routes"][-1][0].append(url)
+
+    def opt_merge(self) -> None:
+        """Merge the inputs before this, which bring the same RTP stream, into one."""
+        self._makeOne("merge")
+
+    def opt_failover(self) -> None:
+        """Take the first of the inputs before this that is good."""
+        self._makeOne("failover")
+
+    def _makeOne(self, kind: str) -> None:
+        number = len(self["routes"]) - 1
+        if number < 0:
+            raise usage.UsageError(f"--{kind} is about the --from before it: give these first")
+        if self["redundancy"].setdefault(number, kind) != kind:
+            raise usage.UsageError("a route has either --merge or --failover: leave out one")
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -192,6 +210,8 @@ class Options(usage.Options):
             document["route"] = [
                 {"from": inputs, "to": outputs} for inputs, outputs in self["routes"]
             ]
+            for number, kind in self["redundancy"].items():
+                document["route"][number][kind] = {}
         if workers is not None:
             document["workers"] = workers
         problems: list[str] = []

@@ -155,7 +155,7 @@ def test_aLegThatCannotBeOpenedIsTriedAgain() -> None:
     clock.advance(5)
     legs[0].give(rtpRun([2]))
     assert [numberIn(each) for each in collector.payloads] == [1, 2]
-    assert merged.warnings()[:2] == ["leg 1: a small buffer", "leg 2: a small buffer"]
+    assert merged.warnings()[:2] == ["leg 1, a small buffer", "leg 2, a small buffer"]
     merged.closeInput()
     assert clock.getDelayedCalls() == []
 
@@ -176,7 +176,7 @@ def test_itCanBeClosedWhileALegIsTriedAgain() -> None:
         merged.openInput(Collector())
         merged.closeInput()
         assert clock.getDelayedCalls() == []
-        assert merged.warnings() == ["leg 1: a small buffer", "leg 2: a small buffer"]
+        assert merged.warnings() == ["leg 1, a small buffer", "leg 2, a small buffer"]
 
 
 def test_oneLegIsNoRedundancy() -> None:
@@ -199,8 +199,8 @@ def test_whatIsWrongWithALegIsSaid() -> None:
             legs[1].give(rtpRun([number - 90]))
         clock.advance(0.001)
     [loss, skew] = [each for each in merged.warnings() if "buffer" not in each]
-    assert loss == "leg 2 loses 9.8 % of the datagrams; look at its path"
-    assert skew.startswith("leg 2 is up to 90.0 ms behind, of the 100 ms that are waited; use")
+    assert loss == "leg 2 loses 9.8 % of the datagrams: look at its path"
+    assert skew.startswith("leg 2 is up to 90.0 ms behind, of the 100 ms that are waited: use")
     clock.advance(1)
     for number in range(500, 510):
         legs[1].give(rtpRun([number]))

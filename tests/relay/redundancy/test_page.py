@@ -10,8 +10,16 @@ import pytest_twisted
 
 from tests.relay.redundancy.support import rtp
 from tests.relay.support import Listener, freePort, send
+from txgroupsock.relay.config import parseConfiguration
 
 PAGE = Path(__file__).parent.parent.parent.parent / "docs" / "redundancy.md"
+
+
+def test_theFileIsRight() -> None:
+    """The route of the page that is TOML is one with two legs."""
+    [block] = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (route,) = parseConfiguration(block, "page.toml").relay.routes
+    assert len(route.input.legs) == 2
 
 
 @pytest_twisted.ensureDeferred

@@ -53,7 +53,7 @@ def test_theFirstLinesSayHowItIs() -> None:
     title, sums, *_ = shown(fullDocument(), cells=160)
     assert title == f"ready  up 1:06:40  {URL}  txgroupsock 0.1.0"
     assert sums == (
-        "3 routes (1 disabled)  in 21.1 Mbit/s  out 31.6 Mbit/s  3 drops/s  2 warnings  "
+        "5 routes (1 disabled)  in 42.1 Mbit/s  out 73.7 Mbit/s  6 drops/s  2 warnings  "
         "1 of 500 viewers, 1 channels, 1 refused"
     )
     assert shown(document(isReady=False))[0].startswith("NOT READY")
@@ -62,7 +62,7 @@ def test_theFirstLinesSayHowItIs() -> None:
 def test_sumsStayWhole() -> None:
     """Where they do not fit in one line, a second one begins with a whole one of them."""
     lines = shown(fullDocument(), cells=80)
-    assert lines[1].endswith("3 drops/s  2 warnings")
+    assert lines[1].endswith("6 drops/s  2 warnings")
     assert lines[2] == "1 of 500 viewers, 1 channels, 1 refused"
     assert "ROUTE" in shown(fullDocument(), cells=80, height=11)[2]
 
@@ -270,3 +270,27 @@ def test_countsAreShort(number: float, text: str) -> None:
 def test_countsFitTheirColumn(number: float) -> None:
     """However much was counted."""
     assert len(short(number)) <= 6
+
+
+def test_anUnfoldedRouteHasItsLegs() -> None:
+    """What each leg of a redundant input did, and which is given on, is under it."""
+    view = View()
+    for name in ("hitless", "backed"):
+        view.unfolded.add(name)
+    lines = shown(fullDocument(), view, cells=200, height=60)
+    legs = [line.strip() for line in lines if line.strip().startswith("leg ")]
+    first, second = "udp://239.1.1.1:5000?interface=eth0", "udp://239.1.1.2:5000?interface=eth1"
+    assert sorted(legs) == sorted(
+        [
+            (
+                "leg 1: 50,000 received, 49,000 used, 12 lost, 2 late, loses 0.2 %, up to 12.0 ms "
+                f"behind; {first}"
+            ),
+            (
+                "leg 2: closed, 50,000 received, 49,000 used, 12 lost, 2 late, 4 dropped, "
+                f"loses 0.2 %, up to 12.0 ms behind; {second}"
+            ),
+            f"leg 1, standing by: 50,000 received, 0 used; {first}",
+            f"leg 2, given on: 50,000 received, 0 used; {second}",
+        ]
+    )

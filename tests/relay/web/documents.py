@@ -62,6 +62,39 @@ def route(name: str, number: int = 1, packets: float = 1000.0, outputs: int = 2)
     }
 
 
+def leg(name: str, packets: float = 1000.0, **changed: Any) -> Document:
+    """A leg of a merge."""
+    made = part(name, packets, state=[f"joined {name}"])
+    del made["rate"], made["warnings"]
+    made.update(
+        used=made["datagrams"] // 2,
+        lost=12,
+        duplicates=0,
+        late=3,
+        stray=0,
+        lossRate=0.0012,
+        skew={"least": 0.0, "most": 0.0123, "mean": 0.004},
+        silence=0.01,
+        isSilent=False,
+        isActive=None,
+    )
+    made.update(changed)
+    return made
+
+
+def standby(name: str, *, isActive: bool = False, **changed: Any) -> Document:
+    """A leg of a failover, which knows less."""
+    nothing = dict.fromkeys(("lost", "duplicates", "late", "stray", "lossRate", "skew"))
+    return leg(name, **{**nothing, "isActive": isActive, **changed})
+
+
+def redundant(kind: str, *legs: Document, changes: int = 0) -> Document:
+    """The input of a route that is made of several."""
+    name = f"{kind} of {' and '.join(each['name'] for each in legs)}"
+    made = part(name, state=[f"leg 1: joined {legs[0]['name']}"], buffer=None)
+    return {**made, "redundancy": {"kind": kind, "changes": changes, "legs": list(legs)}}
+
+
 def disabled(name: str) -> Document:
     """A route that is not enabled."""
     made = {"name": "udp://239.9.9.9:5000"}

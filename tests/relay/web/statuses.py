@@ -36,6 +36,39 @@ def route(name: str, count: int = 2, **changes: Any) -> dict[str, Any]:
     }
 
 
+def leg(name: str, **changes: Any) -> dict[str, Any]:
+    """A leg of a merge."""
+    made = end(name, buffer=None)
+    del made["rate"], made["warnings"]
+    return {
+        **made,
+        "used": 49000,
+        "lost": 12,
+        "duplicates": 3,
+        "late": 2,
+        "stray": 1,
+        "lossRate": 0.002,
+        "skew": {"least": 0.0, "most": 0.012, "mean": 0.004},
+        "silence": 0.25,
+        "isSilent": False,
+        "isActive": None,
+        **changes,
+    }
+
+
+def standby(name: str, **changes: Any) -> dict[str, Any]:
+    """A leg of a failover, which knows less."""
+    nothing = dict.fromkeys(("lost", "duplicates", "late", "stray", "lossRate", "skew"))
+    return leg(name, **{**nothing, "isActive": False, "used": 0, **changes})
+
+
+def redundant(kind: str, *legs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An input that is made of several."""
+    name = f"{kind} of {' and '.join(each['name'] for each in legs)}"
+    redundancy = {"kind": kind, "changes": 2, "legs": list(legs)}
+    return end(name, redundancy=redundancy, buffer=None, **changes)
+
+
 def viewers(**changes: Any) -> dict[str, Any]:
     """What there is of viewers."""
     given = {"bytes": 1000000, "skips": 2, "skippedDatagrams": 20, "skippedBytes": 26320}
@@ -99,10 +132,15 @@ def fullDocument() -> dict[str, Any]:
         dropped={"ENETUNREACH": 5, "rate": 2},
     )
     small = end("udp://239.1.1.1:5000", warnings=["the receive buffer is small: raise it"])
+    first, second = "udp://239.1.1.1:5000?interface=eth0", "udp://239.1.1.2:5000?interface=eth1"
+    merged = redundant("merge", leg(first), leg(second, state=[], dropped={"kernel": 4}))
+    backed = redundant("failover", standby(first), standby(second, isActive=True))
     return document(
         route("news", stages=[stage]),
         route("sport", input=small, outputs=[warned]),
         disabled("off"),
+        route("hitless", input=merged),
+        route("backed", input=backed),
         change={"time": 1795373000.0, "isDone": True, "text": "all taken over: 2 unchanged"},
         viewers=viewers(),
     )

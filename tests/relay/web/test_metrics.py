@@ -67,6 +67,7 @@ def test_everythingOfADocumentIsThere() -> None:
     series = seriesOf(fullDocument())
     out = {"route": "sport", "output": "udp://10.0.0.9:5000"}
     channel = {"channel": "/udp/239.1.1.1:5000"}
+    hitless = {"route": "hitless", "leg": "udp://239.1.1.2:5000?interface=eth1"}
     expected: list[tuple[str, dict[str, str], float]] = [
         ("build_info", {"version": "0.1.0"}, 1),
         ("start_time_seconds", {}, 1795370000),
@@ -89,6 +90,26 @@ def test_everythingOfADocumentIsThere() -> None:
         ("route_input_buffer_granted_bytes", {"route": "news"}, 212992),
         ("route_input_buffer_requested_bytes", {"route": "news"}, 4194304),
         ("route_input_warnings", {"route": "sport"}, 1),
+        *(
+            (f"route_leg_{name}", hitless, number)
+            for name, number in {
+                "datagrams_total": 50000,
+                "bytes_total": 65800000,
+                "dropped_datagrams_total": 4,
+                "open": 0,
+                "used_datagrams_total": 49000,
+                "duplicate_datagrams_total": 3,
+                "late_datagrams_total": 2,
+                "stray_datagrams_total": 1,
+                "lost_datagrams": 12,
+                "loss_ratio": 0.002,
+                "silence_seconds": 0.25,
+                "skew_most_seconds": 0.012,
+                "skew_mean_seconds": 0.004,
+            }.items()
+        ),
+        ("route_leg_changes_total", {"route": "hitless"}, 2),
+        ("route_leg_active", {**hitless, "route": "backed"}, 1),
         ("route_stage_dropped_datagrams_total", {"route": "news", "stage": "Filter"}, 7),
         ("route_output_dropped_datagrams_total", out, 7),
         ("route_output_dropped_by_reason_datagrams_total", {**out, "reason": "rate"}, 2),
@@ -109,6 +130,17 @@ def test_everythingOfADocumentIsThere() -> None:
     ]
     for name, labels, expectation in expected:
         assert value(series, name, **labels) == expectation, name
+
+
+def test_whatAFailoverDoesNotKnowIsNotThere() -> None:
+    """Losses and skew of a failover's legs, which nobody measures, have no series."""
+    names = {
+        name
+        for name, labels in seriesOf(fullDocument())
+        if ("route", "backed") in labels and "_leg_" in name
+    }
+    assert not any(re.search("lost|loss|skew|late|stray|duplicate", name) for name in names)
+    assert "groupsock_route_leg_used_datagrams_total" in names
 
 
 def test_thisProcessIsThereToo() -> None:

@@ -15,9 +15,12 @@ from tests.relay.web.documents import (
     disabled,
     history,
     later,
+    leg,
     part,
     rates,
+    redundant,
     route,
+    standby,
     status,
     viewer,
     viewers,
@@ -141,6 +144,60 @@ def test_openedRouteTellsEverything(browser: Browser) -> None:
         assert cardOf(browser, "input")["Received"] == "3,601,000 packets, 4,738,916,000 bytes"
         browser.click("#rows button.name")
         assert browser.texts(".part") == []
+
+
+LEGS = (
+    "return [...document.querySelectorAll('.legs:not([hidden]) tr')]"
+    ".map(row => [...row.cells].map(cell => cell.textContent))"
+)
+
+
+def test_legsOfAMergeHaveATable(browser: Browser) -> None:
+    """A merged input has a row for each leg with what it did; a route without legs has none."""
+    one, two = "udp://239.1.1.1:5000?interface=eth0", "udp://239.1.1.2:5000?interface=eth1"
+    merged = route("merged")
+    merged["input"] = redundant("merge", leg(one), leg(two, silence=75.0, isSilent=True), changes=1)
+    document = status(merged, route("plain", 2))
+    with shown(browser, document) as server:
+        browser.click("#rows button.name")
+        assert browser.text(".legs caption") == "2 legs, merged; changed once"
+        first, second = (
+            ["3,600,000", "1,800,000", "12, now 0.1 %", "3", "12.3 ms", "none"],
+            "silent for ",
+        )
+        assert browser.run(LEGS) == [
+            ["Leg", "State", "Received", "Used", "Lost", "Late", "Behind", "Dropped"],
+            [one, "heard", *first],
+            [two, f"{second}1 min 15 s", *first],
+        ]
+        levels = "return [...document.querySelectorAll('.legs tbody tr')].map(r => r.dataset.level)"
+        assert browser.run(levels) == [None, "warn"]
+        after = later(document)
+        after["routes"][0]["input"]["redundancy"]["legs"][1].update(
+            isSilent=False, late=4, dropped={"kernel": 7}
+        )
+        next_(browser, server, after)
+        assert browser.run(LEGS)[2] == [two, "heard", *first[:3], "4", first[4], "7 kernel"]
+        browser.click("#rows button.name")
+        browser.click("#rows .row:last-child button.name")
+        assert browser.run(LEGS) == []
+
+
+def test_legsOfAFailoverHaveATable(browser: Browser) -> None:
+    """It says which is given on, and nothing of what nobody measures."""
+    one, two = "udp://239.1.1.1:5000", "udp://239.1.1.2:5000"
+    backed = route("backed")
+    active = standby(two, isActive=True, lossRate=0.25)
+    backed["input"] = redundant("failover", standby(one, state=[]), active, changes=3)
+    with shown(browser, status(backed)):
+        browser.click("#rows button.name")
+        assert browser.text(".legs caption") == (
+            "2 legs, of which one is given on; changed 3 times"
+        )
+        assert [row[1:] for row in browser.run(LEGS)[1:]] == [
+            ["closed", "3,600,000", "1,800,000", NONE, NONE, NONE, "none"],
+            ["given on", "3,600,000", "1,800,000", "25.0 %", NONE, NONE, "none"],
+        ]
 
 
 def test_chartsMove(browser: Browser) -> None:

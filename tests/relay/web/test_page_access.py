@@ -16,8 +16,10 @@ from tests.relay.web.documents import (
     channel,
     disabled,
     later,
+    leg,
     part,
     rates,
+    redundant,
     route,
     status,
     viewer,
@@ -34,6 +36,8 @@ def troubled() -> Document:
     first, second, third, *_ = documents
     first["input"]["warnings"] = [SMALL_BUFFER]
     first["input"]["buffer"] = {"granted": 425984, "requested": 4194304}
+    silent = leg("udp://239.1.1.2:5000?interface=eth1", silence=75.0, isSilent=True)
+    first["input"] |= {"redundancy": redundant("merge", leg("a"), silent)["redundancy"]}
     second["input"] |= {"dropped": {"kernel": 12, "loop": 3}, "rate": rates(10, 5)}
     second["stages"] = [part("OnlyRTP", state=[], buffer=None)]
     third["outputs"][0]["warnings"] = [UNREACHABLE]
@@ -49,6 +53,8 @@ def troubled() -> Document:
 def longNames() -> Document:
     """A status whose texts are as long as they come."""
     long = route(LONG)
+    legs = [leg(LONG, 1e9, late=10**12, silence=1e9, isSilent=True, state=[LONG]) for _ in range(2)]
+    long["input"] = redundant("merge", *legs)
     for end in (long["input"], *long["outputs"]):
         end.update(name=f"udp://{LONG}", state=[LONG], warnings=[LONG, f"{LONG}: {LONG}"])
         end["dropped"] = {LONG: 10**12}

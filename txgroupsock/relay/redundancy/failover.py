@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, frozen
@@ -159,6 +160,17 @@ class Failover:
     def deadline(self) -> float:
         """When L{due} is to be called, in seconds; it may be in the past while nothing comes."""
         return self._heard(self.legs[self.active]) + self._policy.silence
+
+    def goOnFrom(self, other: Failover, places: Sequence[int | None]) -> None:
+        """
+        Take over what another one knows, which is not used any more.
+
+        @param places: for each leg, which of the other's it was; L{None}: none.
+        """
+        self.legs = tuple(Candidate() if each is None else other.legs[each] for each in places)
+        self.changes, self.reason, self._began = other.changes, other.reason, other._began
+        good = (index for index in range(len(places)) if self.isGood(index))
+        self.active = places.index(other.active) if other.active in places else next(good, 0)
 
     def isGood(self, index: int) -> bool:
         """Whether a leg was good when it was last looked at."""

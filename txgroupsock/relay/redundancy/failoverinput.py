@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -13,8 +13,10 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.redundancy.failover import Failover, Policy
+from txgroupsock.relay.redundancy.failover import Candidate, Failover, Policy
 from txgroupsock.relay.redundancy.opening import Legs
+
+_LOOK: Final = "look at its path"
 
 
 @implementer(IRelayInput, IWarning)
@@ -33,14 +35,21 @@ class FailoverInput:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, legs: Sequence[IRelayInput], policy: Policy | None = None
+        self,
+        reactor: Any,
+        legs: Sequence[IRelayInput],
+        policy: Policy | None = None,
+        *,
+        name: str = "",
     ) -> None:
         """
         @param reactor: provides C{IReactorTime}.
         @param legs: each provides L{IRelayInput}; at least two, not open; the best first.
         @param policy: when to go over; left out, after a second of silence, and back after ten.
+        @param name: what the log calls it.
         @raise ValueError: these are not two legs.
         """
+        self._name = name
         self._reactor = reactor
         self._policy = policy or Policy()
         self._legs = Legs(reactor, legs)
@@ -50,12 +59,17 @@ class FailoverInput:
         self._timer: IDelayedCall | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._legs.inputs)} legs>"
+        return self._name or f"<{type(self).__name__} of {len(self._legs.inputs)} legs>"
 
     @property
     def active(self) -> int:
         """Index of the leg that is given on, from 0."""
         return self._failover.active
+
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        """What is known of each leg."""
+        return self._failover.legs
 
     @property
     def changes(self) -> int:
@@ -76,6 +90,22 @@ class FailoverInput:
             self._timer.cancel()
             self._timer = None
         return self._legs.close()
+
+    def giveTo(self, receiver: IRunReceiver) -> None:
+        """Have another receiver from now on."""
+        self._receiver = receiver
+
+    def tryAgain(self) -> None:
+        """Try at once to open the legs that could not be opened."""
+        self._legs.tryAgain()
+
+    def goOnFrom(self, other: FailoverInput, places: Sequence[int | None]) -> None:
+        """
+        Go on with what another input knows, which ends here.
+
+        @param places: for each leg, which of the other's it was; L{None}: none.
+        """
+        self._failover.goOnFrom(other._failover, places)
 
     def describe(self) -> list[str]:
         """See L{IRelayInput}: what each leg has open, and which is given on."""
@@ -102,12 +132,12 @@ class FailoverInput:
         for index, leg in enumerate(failover.legs):
             if self._legs.failures[index] is None and not failover.isGood(index):
                 if leg.lastHeard is None:
-                    found.append(f"leg {index + 1} has not been heard yet")
+                    found.append(f"leg {index + 1} has not been heard yet: {_LOOK} and its sender")
                 elif now >= leg.lastHeard + self._policy.silence:
                     silence = now - leg.lastHeard
-                    found.append(f"leg {index + 1} has been silent for {silence:.0f} s")
+                    found.append(f"leg {index + 1} has been silent for {silence:.0f} s: {_LOOK}")
                 else:
-                    found.append(f"leg {index + 1} loses {100 * leg.lossRate:.1f} %")
+                    found.append(f"leg {index + 1} loses {100 * leg.lossRate:.1f} %: {_LOOK}")
         return found
 
     def _take(self, index: int, run: Run) -> None:

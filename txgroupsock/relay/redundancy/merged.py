@@ -70,7 +70,8 @@ class MergedInput:
         self._loss = loss
         self._counters = Counters()
         self._legs = Legs(reactor, legs)
-        self._merger = Merger(len(legs), sequencing or RTP(), window, limit)
+        self._sequencing = sequencing or RTP()
+        self._merger = Merger(len(legs), self._sequencing, window, limit)
         self._timer: IDelayedCall | None = None
         self._isPutOff = False
         self._receiver: IRunReceiver | None = None
@@ -114,11 +115,36 @@ class MergedInput:
             self._timer.cancel()
             self._timer = None
 
-        def flush(_: object) -> None:
-            self._give(self._merger.flush(self._reactor.seconds()))
+        def end(_: object) -> None:
+            self.flush()
             self._receiver = None
 
-        return self._legs.close().addCallback(flush)
+        return self._legs.close().addCallback(end)
+
+    def flush(self) -> None:
+        """Give on all that is held, and wait for nothing that is missing by now."""
+        self._give(self._merger.flush(self._reactor.seconds()))
+
+    def giveTo(self, receiver: IRunReceiver) -> None:
+        """Have another receiver from now on."""
+        self._receiver = receiver
+
+    def tryAgain(self) -> None:
+        """Try at once to open the legs that could not be opened."""
+        self._legs.tryAgain()
+
+    def goOnFrom(self, other: MergedInput, places: Sequence[int | None]) -> None:
+        """
+        Go on with the stream of another input, which has the same sequencing and ends here.
+
+        @param places: for each leg, which of the other's it was; L{None}: none.
+        """
+        self._merger.goOnFrom(other._merger, places)
+        other._merger = Merger(len(other._legs.inputs), other._sequencing, other._merger.window)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._schedule()
 
     def describe(self) -> list[str]:
         """See L{IRelayInput}: what each leg has open, and how it does."""
@@ -149,16 +175,16 @@ class MergedInput:
         window = self._merger.window
         if silence >= self._silence:
             silent = f"has been silent for {silence:.0f} s, so that nothing makes up for what "
-            return [silent + "the others lose; look at its path and its sender"]
+            return [silent + "the others lose: look at its path and its sender"]
         troubles = []
         if status.lossRate > self._loss:
             troubles.append(
-                f"loses {100 * status.lossRate:.1f} % of the datagrams; look at its path"
+                f"loses {100 * status.lossRate:.1f} % of the datagrams: look at its path"
             )
         if status.skew.most > _NEAR * window:
             troubles.append(
                 f"is up to {status.skew.most * 1000:.1f} ms behind, of the {window * 1000:g} ms "
-                "that are waited; use a larger window, or what only it has gets lost"
+                "that are waited: use a larger window, or what only it has gets lost"
             )
         return troubles
 

@@ -13,6 +13,7 @@ comes alone; where each leg loses 20 % and one is 80 ms behind, 4.5 µs (CPython
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, field
@@ -156,6 +157,23 @@ class Merger:
         if self._buffer is not None:
             self._buffer.flush(now, out)
         return out
+
+    def goOnFrom(self, other: Merger, places: Sequence[int | None]) -> None:
+        """
+        Take over the stream of another one, which has the same numbers and is not used any more.
+
+        @param places: for each leg, which of the other's it was; L{None}: none.
+        """
+        self.legs = tuple(Leg(self.window) if each is None else other.legs[each] for each in places)
+        for each in self.legs:
+            each.window = self.window
+        self._buffer, self._key, self._candidate = other._buffer, other._key, other._candidate
+        if self._buffer is not None:
+            self._buffer.setLimits(self.window, self._limit)
+        self.strays, self.unnumbered = other.strays, other.unnumbered
+        self.restarts, self._lost, self._overflowed = (
+            other.restarts, other._lost, other._overflowed,
+        )  # fmt: skip
 
     def status(self, now: float) -> list[LegStatus]:
         """What there is to know about each leg now."""

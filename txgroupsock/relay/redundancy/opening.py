@@ -67,6 +67,12 @@ class Legs:
         if failures:
             self._retry = self._reactor.callLater(RETRY, self._tryAgain)
 
+    def tryAgain(self) -> None:
+        """Try at once what could not be opened."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._tryAgain()
+
     def close(self) -> Deferred[Any]:
         """Close them all."""
         if self._retry is not None:
@@ -89,7 +95,7 @@ class Legs:
             if failure is not None:
                 found.append(f"leg {number} could not be opened: {failure}")
             elif IWarning.providedBy(each):
-                found += [f"leg {number}: {said}" for said in IWarning(each).warnings()]
+                found += [f"leg {number}, {said}" for said in IWarning(each).warnings()]
         return found
 
     def _open(self, index: int) -> OSError | None:

@@ -66,6 +66,10 @@ class ReorderBuffer:
         self._gaps: deque[Gap] = deque()
         self._givenUp: deque[tuple[int, int]] = deque(maxlen=_LOST_KNOWN)
 
+    def setLimits(self, window: float, limit: int) -> None:
+        """Have another window and another limit from now on."""
+        self._window, self._limit = window, limit
+
     def take(self, first: int, run: Run, now: float, out: list[Run]) -> int:
         """
         Take consecutive datagrams.

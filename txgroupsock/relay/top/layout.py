@@ -182,7 +182,7 @@ def _entries(route: Route, cells: int, *, isUnfolded: bool) -> Iterator[_Entry]:
 
 
 def _words(part: Part) -> Iterator[tuple[str, Style]]:
-    for state in part.state:
+    for state in part.legs or part.state:
         yield state, Style.DIM
     if part.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in part.dropped.items())

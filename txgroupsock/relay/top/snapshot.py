@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -22,6 +22,7 @@ class Part:
     @ivar packets: datagrams a second.
     @ivar drops: datagrams lost a second.
     @ivar dropped: datagrams lost since the start, by reason.
+    @ivar legs: of an input that is made of several, a line for each.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Part:
     packets: float
     drops: float
     dropped: Mapping[str, int]
+    legs: tuple[str, ...] = ()
 
 
 @frozen
@@ -163,7 +165,40 @@ def _partOf(kind: str, part: Mapping[str, Any]) -> Part:
         packets=_number(rate["datagrams"]),
         drops=_number(rate["dropped"]),
         dropped={visible(reason): _count(count) for reason, count in part["dropped"].items()},
+        legs=_legsOf(part.get("redundancy")),
     )
+
+
+def _legsOf(redundancy: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if redundancy is None:
+        return ()
+    return tuple(
+        f"leg {number}{_isActive(leg)}: {', '.join(_figuresOf(leg))}; {visible(leg['name'])}"
+        for number, leg in enumerate(_listOf(redundancy["legs"]), 1)
+    )
+
+
+def _isActive(leg: Mapping[str, Any]) -> str:
+    return "" if leg["isActive"] is None else ", given on" if leg["isActive"] else ", standing by"
+
+
+def _figuresOf(leg: Mapping[str, Any]) -> Iterator[str]:
+    if not _listOf(leg["state"]):
+        yield "closed"
+    elif leg["silence"] is None:
+        yield "not heard yet"
+    elif leg["isSilent"]:
+        yield f"silent for {_count(leg['silence']):,} s"
+    yield f"{_count(leg['datagrams']):,} received"
+    yield f"{_count(leg['used']):,} used"
+    if leg["lost"] is not None:
+        yield f"{_count(leg['lost']):,} lost, {_count(leg['late']):,} late"
+    if dropped := sum(map(_count, leg["dropped"].values())):
+        yield f"{dropped:,} dropped"
+    if leg["lossRate"] is not None:
+        yield f"loses {100 * _number(leg['lossRate']):.1f} %"
+    if leg["skew"] is not None:
+        yield f"up to {1000 * _number(leg['skew']['most']):.1f} ms behind"
 
 
 def _viewersOf(viewers: Mapping[str, Any]) -> Viewers:

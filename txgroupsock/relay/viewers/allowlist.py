@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from txgroupsock.primitives import IPAddress
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.redundancy.model import AnyInput
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -119,12 +120,15 @@ class AllowList:
         """
         return cls(tuple(AllowRule.parse(each) for each in rules))
 
-    def find(self, wanted: InputModel) -> InputModel | None:
+    def find(self, wanted: AnyInput) -> InputModel | None:
         """
-        What to open for whoever asked for this; L{None} if it is not allowed.
+        What to open for whoever asked for this; L{None} if it is not allowed, as what is made of
+        several inputs never is.
 
         @param wanted: says no interface; the first rule that allows it does.
         """
+        if not isinstance(wanted, InputModel):
+            return None
         for rule in self.rules:
             if rule.allows(wanted):
                 return evolve(wanted, interface=rule.interface)

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.route import Route
-from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.sharing import AnyShare, SharedInputs
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
 from txgroupsock.relay.viewers.stages import Frame, StripRTP
@@ -40,9 +40,13 @@ class _Open:
     """A channel that is open, and what feeds it."""
 
     channel: Channel
-    input: InputShare
+    input: AnyShare
     route: Route
     leaving: IDelayedCall | None = None
+
+    def setLatency(self, latency: float) -> None:
+        """Have datagrams gather for another time, in seconds."""
+        self.input.setTimes(self.input.model.withLatency(latency))
 
     def status(self) -> ChannelStatus:
         """Of the channel, with what was lost on the way to it."""
@@ -110,7 +114,7 @@ class Channels:
     def _adapt(self, found: _Open) -> None:
         """Have a channel keep to the limits as they are now."""
         found.channel.setLimits(self._limits)
-        found.input.setTimes(evolve(found.input.model, latency=gatheringTime(self._limits)))
+        found.setLatency(gatheringTime(self._limits))
         if found.leaving is not None:
             found.leaving.reset(self._limits.lingerTime)
 
@@ -166,7 +170,7 @@ class Channels:
             self._makeRoom()
         channel = Channel(self._reactor, str(wanted), self._limits)
         latency = gatheringTime(self._limits)
-        incoming = self._inputs.share(evolve(wanted.input, latency=latency))
+        incoming = self._inputs.share(wanted.input.withLatency(latency))
         route = Route(incoming, [channel], [stage() for stage in _STAGES[wanted.form]])
         try:
             route.openRoute()

@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, field, frozen
 from attrs.validators import ge, gt
 
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.redundancy.model import AnyInput
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList
 
@@ -40,23 +41,17 @@ class StreamModel:
     @ivar form: what viewers get of it.
     """
 
-    input: InputModel
+    input: AnyInput
     form: Form = Form.PLAIN
 
     @property
     def received(self) -> StreamModel:
         """What viewers get: what is equal in this is one channel, however it was asked for."""
-        return evolve(self, input=self.input.heard(tuple(sorted(self.input.sources))))
+        return evolve(self, input=self.input.inOrder)
 
     def __str__(self) -> str:
         """Its path, as a viewer would ask for it."""
-        address = str(self.input.address)
-        host = f"[{address}]" if ":" in address else address
-        sources = ",".join(
-            f"[{each}]" if each.version == 6 else str(each) for each in self.input.sources
-        )
-        before = f"{sources}@" if sources else ""
-        return f"/{self.form.value}/{before}{host}:{self.input.port}"
+        return f"/{self.form.value}/{self.input.path}"
 
 
 @frozen
@@ -146,9 +141,11 @@ class ViewersModel:
         if not self.endpoints or not isinstance(stream, StreamModel):
             return False
         # What a path can say.
-        if stream.form is Form.FRAMED or len(stream.input.sources) > 1:
-            return False
         wanted = stream.received.input
+        if not isinstance(wanted, InputModel) or len(wanted.sources) > 1:
+            return False
+        if stream.form is Form.FRAMED:
+            return False
         return self.allowed.find(evolve(wanted, interface="")) == wanted
 
 

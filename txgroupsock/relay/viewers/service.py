@@ -17,7 +17,7 @@ from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
-from txgroupsock.relay.viewers.model import ViewersModel
+from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 from txgroupsock.relay.viewers.status import ViewersStatus
 from txgroupsock.relay.viewers.tcp import StreamFactory
 from txgroupsock.relay.viewers.web import StreamRequest, StreamResource
@@ -171,4 +171,6 @@ def _filesOf(model: ViewersModel) -> int:
     limits = model.limits
     isAnywhere = model.endpoints or model.tcp
     most = _SPARE_FILES + limits.viewers + limits.connections + limits.channels
+    streams = [each for each in model.named.values() if isinstance(each, StreamModel)]
+    most += sum(len(each.input.legs) - 1 for each in streams)  # a channel has one, at least
     return most if isAnywhere else 0

@@ -102,6 +102,7 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     enabled = _gauge("groupsock_route_enabled", "1 unless the configuration has it disabled.")
     isOpen = _gauge("groupsock_route_open", "1 if the input of the route is open.")
     inputs = _Ends("groupsock_route_input", "in at the input", hasBuffer=True)
+    legs = _Legs()
     stages = _Ends("groupsock_route_stage", "through the stage")
     outputs = _Ends("groupsock_route_output", "out at the output", hasBuffer=True)
     for route, name in _named(routes):
@@ -114,12 +115,14 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
         if not route["isEnabled"]:
             continue  # nothing counts there
         inputs.add(labels, incoming)
+        legs.addAll(labels, incoming.get("redundancy"))
         for kind, ends in (("stage", stages), ("output", outputs)):
             for end, endName in _named(route[f"{kind}s"]):
                 ends.add(Labels({"route": name, kind: endName}), end)
     yield from (info, enabled, isOpen)
-    for ends in (inputs, stages, outputs):
-        yield from ends.families
+    several: Sequence[_Counts] = (inputs, legs, stages, outputs)
+    for each in several:
+        yield from each.families
 
 
 class _Counts:
@@ -170,6 +173,69 @@ class _Ends(_Counts):
         if buffer is not None:
             _set(self._granted, labels, buffer["granted"])
             _set(self._requested, labels, buffer["requested"])
+
+
+class _Legs(_Counts):
+    """
+    The families of the legs of inputs that are made of several.
+
+    What only a merge knows, or only a failover, is there for its legs only.
+    """
+
+    def __init__(self) -> None:
+        prefix = "groupsock_route_leg"
+        super().__init__(prefix, "in on the leg")
+        self._open = _gauge(f"{prefix}_open", "1 if the leg is open.")
+        self._used = _counter(f"{prefix}_used_datagrams", "Datagrams of the leg that went on.")
+        self._counters = {
+            "duplicates": _counter(
+                f"{prefix}_duplicate_datagrams", "Datagrams that had come on this very leg before."
+            ),
+            "late": _counter(
+                f"{prefix}_late_datagrams", "Datagrams that came when they had been given up."
+            ),
+            "stray": _counter(
+                f"{prefix}_stray_datagrams", "Datagrams of another stream than is given on."
+            ),
+        }
+        self._gauges = {
+            # It falls when datagrams come late after all, which a counter must not.
+            "lost": _gauge(f"{prefix}_lost_datagrams", "Datagrams missing on the leg so far."),
+            "lossRate": _gauge(f"{prefix}_loss_ratio", "Share of its datagrams lost lately."),
+            "silence": _gauge(f"{prefix}_silence_seconds", "Since its last datagram."),
+            "isActive": _gauge(f"{prefix}_active", "1 if a failover gives this leg on."),
+        }
+        self._skew = {
+            "most": _gauge(f"{prefix}_skew_most_seconds", "Most it was lately behind the first."),
+            "mean": _gauge(f"{prefix}_skew_mean_seconds", "The same on average."),
+        }
+        self._changes = _counter(
+            "groupsock_route_leg_changes",
+            "How often a failover went over to another leg, or a merged stream began anew.",
+        )
+        several = (self._counters, self._gauges, self._skew)
+        self.families += [self._open, self._used, self._changes]
+        self.families += [family for each in several for family in each.values()]
+
+    def addAll(self, route: Labels, redundancy: Mapping[str, Any] | None) -> None:
+        """The legs of one more route, if it has any."""
+        if redundancy is None:
+            return
+        _count(self._changes, route, redundancy["changes"])
+        for leg, name in _named(redundancy["legs"]):
+            labels = Labels({**route, "leg": name})
+            self.add(labels, leg)
+            _set(self._open, labels, int(bool(leg["state"])))
+            _count(self._used, labels, leg["used"])
+            for key, family in self._counters.items():
+                if leg[key] is not None:
+                    _count(family, labels, leg[key])
+            for key, family in self._gauges.items():
+                if leg[key] is not None:
+                    _set(family, labels, leg[key])
+            for key, family in self._skew.items():
+                if leg["skew"] is not None:
+                    _set(family, labels, leg["skew"][key])
 
 
 def _viewers(viewers: Mapping[str, Any]) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ import { Chart } from "./chart.js";
 import { element, setAttribute, setHidden, setText, textViews, Views } from "./dom.js";
 import { bitRate, count, many, packetRate, size } from "./format.js";
 import { namedPartsOf } from "./history.js";
+import { Legs } from "./legs.js";
 import { dropMeaning, dropRemedy } from "./words.js";
 
 const TITLES = { input: "Input", stage: "Stage", output: "Output" };
@@ -82,6 +83,7 @@ class Part {
         element("div", {}, element("dt", { text: name }), this.values[index]),
       ),
     );
+    this.legs = kind === "input" ? new Legs() : null;
     const title = element(
       "h3",
       {},
@@ -93,6 +95,7 @@ class Part {
       "section",
       { class: `part ${kind}` },
       ...[title, state, this.closed, warnings, this.table, drops],
+      ...(this.legs ? [this.legs.element] : []),
     );
   }
 
@@ -107,6 +110,8 @@ class Part {
     // A part of one's own may have nothing to tell of its state.
     setHidden(this.closed, !isOn || part.state.length > 0 || part.rate.datagrams > 0);
     if (isOn) this.count(part, reasons);
+    this.legs?.update(part.redundancy ?? null);
+    setAttribute(this.element, "data-legs", part.redundancy ? "" : null);
   }
 
   count({ rate, datagrams, bytes, buffer }, reasons) {

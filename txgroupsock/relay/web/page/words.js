@@ -14,6 +14,16 @@ const DROPS = {
     "what this relay itself sent came back to it",
     "Have one end send elsewhere, or have the input name its source: udp://source@group:port.",
   ],
+  lost: [
+    "no leg had them within the window",
+    "Look at what the legs lost; a larger window, if one of them says late.",
+  ],
+  overflow: [
+    "they were given up early, since more than the limit waited behind them",
+    "Raise the limit of the merge, if there is the memory.",
+  ],
+  stray: ["they are of another stream than is given on", "Look at what each leg receives."],
+  unnumbered: ["they have no sequence number", "Look at what each leg receives, and at by."],
   rate: ["more came than the output's rate allows", "Raise the rate of the output, or send less."],
   lookup: ["the output's host name has not been found yet", "Check the name, and this host's DNS."],
   ENETUNREACH: [
