@@ -18,7 +18,7 @@ TO = (
     "udp://HOST:PORT",
     "udp://GROUP:PORT?interface=NAME&ttl=N",
 )
-_GIVEN = ("from", "to", "viewers", "allow", "admin")  # what a file has, too
+_GIVEN = ("from", "to", "viewers", "allow", "admin", "health")  # what a file has, too
 
 
 def completions() -> Completions:

@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from txgroupsock.relay.health.keys import healthOf
 from txgroupsock.relay.keys import Amount
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
@@ -111,6 +112,7 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
             [text for _, text in textsIn(table, "to")],
             _textIn(table, "name"),
             table.get("enabled") is not False,
+            healthOf(document.get("health"), table.get("health")),
         )
         for _, table in tables
     ]
@@ -134,7 +136,7 @@ def _streamsOf(
     document: Document, relay: RelayModel, names: Sequence[str], report: Report
 ) -> dict[str, StreamModel]:
     """What routes offer to viewers."""
-    inputs = {each.name: each.input for each in relay.routes}
+    routes = {each.name: each for each in relay.routes}
     streams = {}
     for index, table in _tablesIn(document, "route"):
         form, name = _FORMS.get(_textIn(table, "viewers")), _textIn(table, "name")
@@ -145,9 +147,11 @@ def _streamsOf(
                 ("route", index, "name") if name else ("route", index),
                 "viewers ask for it by its name, as /NAME; give it one without a slash",
             )
-        elif name in inputs:
-            streams[name] = StreamModel(inputs[name], form)
-            if (relay.workers or 1) > 1 and not inputs[name].isMulticast:
+        elif name in routes:
+            route = routes[name]
+            # What is relayed all the time is looked at there.
+            streams[name] = StreamModel(route.input, form, None if route.outputs else route.health)
+            if (relay.workers or 1) > 1 and not route.input.isMulticast:
                 report(
                     ("route", index, "viewers"),
                     "a worker receives this, and only a group can be received twice; leave out "

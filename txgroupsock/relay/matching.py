@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 if TYPE_CHECKING:
     from txgroupsock.relay.model import InputModel
@@ -22,12 +22,14 @@ class Likeness:
         no L{InputModel}.
     @ivar outputs: where it goes.
     @ivar times: its latency and how often it is refreshed; see L{InputModel}.
+    @ivar health: see L{RouteModel}.
     """
 
     input: Hashable
     outputs: frozenset[Hashable]
     name: str
     times: tuple[float | None, float | None] = (None, None)
+    health: Hashable = None
 
     @classmethod
     def of(cls, incoming: InputModel | None, outputs: Iterable[Hashable], name: str) -> Likeness:
@@ -41,12 +43,12 @@ class Likeness:
     @classmethod
     def ofModel(cls, route: RouteModel) -> Likeness:
         """The likeness of a route that is described."""
-        return cls.of(route.input, route.outputs, route.name)
+        return evolve(cls.of(route.input, route.outputs, route.name), health=route.health)
 
     def isKeptBy(self, wanted: Likeness) -> bool:
         """Whether nothing needs to be opened, closed or set for this to go on as that."""
-        mine = (self.input, self.outputs, self.times)
-        return mine == (wanted.input, wanted.outputs, wanted.times)
+        mine = (self.input, self.outputs, self.times, self.health)
+        return mine == (wanted.input, wanted.outputs, wanted.times, wanted.health)
 
 
 def matches(there: Sequence[Likeness], wanted: Sequence[Likeness]) -> list[int | None]:

@@ -157,6 +157,7 @@ class Monitor:
             "input": incoming,
             "stages": others[:firstOutput],
             "outputs": others[firstOutput:],
+            "health": route.health,
         }
 
     def _viewers(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -231,6 +232,7 @@ def _disabled(route: RouteModel) -> dict[str, Any]:
         "input": _part(EndStatus(route.input.name, nothing), Rate()),
         "stages": [],
         "outputs": [_part(EndStatus(str(each), nothing), Rate()) for each in route.outputs],
+        "health": None,
     }
 
 

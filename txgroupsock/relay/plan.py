@@ -14,6 +14,7 @@ from attrs import asdict, evolve, field, frozen
 
 from txgroupsock.primitives import IPAddress, parseAddress
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
+from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.url import StreamURL, URLError
 
@@ -27,11 +28,13 @@ class RouteModel:
     One input, and the outputs that all of it goes to.
 
     @ivar name: what people call it; C{""} outside a L{RelayModel}, where each has its own.
+    @ivar health: how its health is looked at; L{None} if it is not.
     """
 
     input: InputModel
     outputs: tuple[OutputModel, ...]
     name: str = ""
+    health: HealthModel | None = None
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""
@@ -50,7 +53,8 @@ class RouteModel:
         for each in outgoing:
             each["source"] = each["source"] and parseAddress(each["source"])
         outputs = tuple(OutputModel(**each) for each in outgoing)
-        return cls(InputModel(**incoming), outputs, value["name"])
+        health = value["health"] and HealthModel.fromJSON(value["health"])
+        return cls(InputModel(**incoming), outputs, value["name"], health)
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -123,12 +127,14 @@ class RouteRequest(NamedTuple):
     @ivar inputs: URLs, of which several differ in their source only.
     @ivar outputs: URLs.
     @ivar name: C{""} for its input's.
+    @ivar health: see L{RouteModel}.
     """
 
     inputs: Sequence[str]
     outputs: Sequence[str]
     name: str = ""
     isEnabled: bool = True
+    health: HealthModel | None = None
 
 
 @frozen
@@ -190,7 +196,7 @@ class _Draft:
             return None
         outputs = tuple(output for _, output in outgoing.values())
         positions = [index for index, _ in outgoing.values()]
-        return cls(number, RouteModel(incoming, outputs, request.name), positions)
+        return cls(number, RouteModel(incoming, outputs, request.name, request.health), positions)
 
     def refusal(self, output: int, problem: str) -> Refusal:
         """Refuse one of its outputs."""

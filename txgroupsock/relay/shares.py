@@ -9,6 +9,7 @@ from attrs import frozen
 
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.matching import Likeness, matches
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.split import resplit, split
@@ -37,17 +38,20 @@ class Share:
         carried = []
         for model, index in zip(wanted.routes, _found(self.routes, wanted.routes), strict=True):
             name, counters = model.input.name, [Counters() for _ in model.outputs]
-            incoming = EndStatus(name, Counters())
+            incoming, looked = EndStatus(name, Counters()), Counters()
             if index is not None:
                 before = counted[index]
                 had = dict(zip(self.routes[index].outputs, before.outputs, strict=True))
                 incoming = EndStatus(name, before.input.counters)
+                looked = before.stages[0].counters if before.stages else looked
                 counters = [
                     had[each].counters if each in had else Counters() for each in model.outputs
                 ]
             outgoing = zip(model.outputs, counters, strict=True)
             ends = tuple(EndStatus(str(each), count) for each, count in outgoing)
-            carried.append(RouteStatus(incoming, (), ends, model.name))
+            # The only stage that a model knows.
+            stages = () if model.health is None else (EndStatus(Health.__name__, looked),)
+            carried.append(RouteStatus(incoming, stages, ends, model.name))
         return carried
 
 

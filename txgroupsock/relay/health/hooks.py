@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -74,6 +73,10 @@ class Hook:
         self._waiting.clear()
         if self._running is not None:
             self._running.cancel()
+
+    def finish(self) -> None:
+        """Tell of no further alarm, but of those that wait."""
+        self._isClosed = True
 
     def _next(self) -> None:
         if not self._waiting:
@@ -219,6 +222,9 @@ class URLHook(Hook):
 
     def __init__(self, reactor: Any, url: str, seconds: float = 10.0) -> None:
         """@param url: C{http://...}, or C{https://...} where Twisted has TLS."""
+        # Only here: it takes 2 MB, in each worker, and few routes have one.
+        from twisted.web.client import Agent
+
         super().__init__(reactor, seconds)
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is no URL to post to; it begins with http:// or https://")

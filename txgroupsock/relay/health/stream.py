@@ -87,6 +87,10 @@ class StreamHealth:
         self._span = 0.0
         self._least, self._most = float("inf"), 0.0
 
+    def setSilence(self, seconds: float) -> None:
+        """Have another time without a datagram be a silence."""
+        self._shortest = seconds
+
     def take(self, run: Run) -> None:
         """Look at a run."""
         count = len(run)
