@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.relay.health.documents import health
+
 RATE = {"datagrams": 1000.0, "bits": 10528000.0, "dropped": 0.5}
 
 
@@ -51,6 +53,7 @@ def viewers(**changes: Any) -> dict[str, Any]:
         "stalled": 1,
         "backlog": 4096,
         "viewers": [watcher],
+        "health": health(),
     }
     return {
         "listening": ["127.0.0.1:8080"],
@@ -100,7 +103,7 @@ def fullDocument() -> dict[str, Any]:
     )
     small = end("udp://239.1.1.1:5000", warnings=["the receive buffer is small: raise it"])
     return document(
-        route("news", stages=[stage]),
+        route("news", stages=[stage], health=health()),
         route("sport", input=small, outputs=[warned]),
         disabled("off"),
         change={"time": 1795373000.0, "isDone": True, "text": "all taken over: 2 unchanged"},
