@@ -173,7 +173,7 @@ class Route:
             health.openStage(_Guarded(others[0]) if others else self)
         self.stages = others if health is None else (health, *others)
         if isinstance(self.input, InputShare):
-            self.input.receiver = self.entry
+            self.input.giveTo(self.entry)
         return [] if before is None else [before.closeStage()]
 
     def status(self) -> RouteStatus:

@@ -53,7 +53,7 @@ class StreamFigures:
 
     def toJSON(self) -> dict[str, Any]:
         """By name, as docs/health.md has it."""
-        return asdict(self)
+        return asdict(self, recurse=False)
 
 
 class StreamHealth:
