@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -190,6 +191,39 @@ def test_aReloadKeepsFigures(tmp_path: Path, workers: int) -> None:
             assert found["rtp"]["lost"] == 0
             assert found["stream"]["datagrams"] < sender.sent, "it has begun anew"
         waitUntil(lambda: outOf(relay.status()) == sender.sent, "datagrams are lost")
+
+
+@pytest.mark.slow
+def test_aWorkerThatDiesIsLookedAtAgain(tmp_path: Path) -> None:
+    """While a worker is down nothing is known of the health of its routes; its successor looks
+    anew, and a reload then finds all as it should be.
+    """
+    relay = Relay(tmp_path)
+    other = f'[[route]]\nfrom = "udp://{HOST}:{freePort()}"\nto = "udp://{HOST}:10"'
+    relay.write("", other, "workers = 2")
+    sender = Sender(relay.port)
+    with relay.run() as twistd:
+        pids = [int(twistd.waitFor(f"worker {each} is process ([0-9]+)")[1]) for each in (1, 2)]
+        twistd.waitFor("SIGHUP reads")
+        with sender.sending():
+            relay.until(lambda health: health["rtp"] and health["rtp"]["received"] > 20)
+            before = relay.status()["stages"][0]["datagrams"]
+            for each in pids:
+                os.kill(each, signal.SIGKILL)
+            for each in (1, 2):
+                twistd.waitFor(f"worker {each} .process {pids[each - 1]}. was ended by SIGKILL")
+            found = relay.until(
+                lambda health: health and health["rtp"] and health["rtp"]["received"]
+            )
+            assert found["rtp"]["lost"] == 0
+            assert relay.status()["stages"][0]["datagrams"] > before, "its counters go on"
+            for kind in ("false", "true"):
+                relay.write("", f"health = {kind}\n{other}", "workers = 2")
+                twistd.text = ""
+                twistd.signal(signal.SIGHUP)
+                twistd.waitFor("has been taken over: 1 unchanged, 1 changed")
+                assert (relay.health() is None) == (kind == "false")
+            relay.until(lambda health: health["rtp"] and health["rtp"]["received"])
 
 
 def namesIn(health: Any) -> list[str]:

@@ -25,6 +25,7 @@ from txgroupsock.relay.health.ts import TSHealth
 from txgroupsock.relay.stage import Stage
 
 _SILENCE = 1.0  # seconds, for figures, where no limit says otherwise
+_READING = 0.05  # seconds in which what has come is read, with what inputs gather for
 
 
 @implementer(IWarning)
@@ -224,7 +225,7 @@ class Health(Stage):
         self._due = now + self._interval
         if now - due > self._interval / 4:
             # The reactor was busy, and what has come meanwhile has not been read: no silence yet.
-            self._reactor.callLater(0, self._look)
+            self._reactor.callLater(_READING, self._look)
         else:
             self._look()
 
