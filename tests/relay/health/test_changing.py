@@ -29,6 +29,7 @@ from txgroupsock.relay.health import (
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
+from txgroupsock.relay.shares import Share
 from txgroupsock.relay.viewers import StreamModel, ViewerService
 
 __all__ = ["stream"]  # a fixture
@@ -208,6 +209,27 @@ async def test_aNewRouteHasIt(reactor: Any) -> None:
     await until(reactor, lambda: healthOf(relay)["stream"]["datagrams"] == 1)
     await relay.change(RelayModel(()))
     await relay.closeRelay()
+
+
+def test_whatIsCarriedFitsTheRoute() -> None:
+    """What a route has counted goes on in a worker that is down meanwhile, stage or none."""
+    [plain] = modelOf(5000, 9, None).routes
+    [looked] = modelOf(5000, 9, MODEL).routes
+    shares = [Share((each,), (0,)) for each in (plain, looked)]
+    for before in shares:
+        [counted] = Share().carry([], before)
+        for end in counted.ends:
+            end.counters.passed(3, 300)
+        for wanted in shares:
+            [carried] = before.carry([counted], wanted)
+            assert len(carried.stages) == (wanted.routes[0].health is not None)
+            again = carried.after(carried)  # as when the next one runs
+            counts = [each.counters.datagrams for each in (again.input, *again.outputs)]
+            assert counts == [6, 6]
+            if before is wanted:
+                assert [each.counters.datagrams for each in carried.stages] == [3] * len(
+                    carried.stages
+                )
 
 
 # --- Viewers -------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from attrs import fields
@@ -21,6 +23,7 @@ from txgroupsock.relay.schema import schema
 from txgroupsock.relay.summary import summary
 from txgroupsock.relay.toml import loads
 
+DOCS = Path(__file__).parents[3] / "docs"
 ROUTE = """[[route]]
 name = "news"
 from = "udp://239.1.1.1:5000?interface=lo"
@@ -201,6 +204,18 @@ def test_checkSaysIt() -> None:
         "told to logger -t the news; told to http://127.0.0.1:9000/alarm"
     )
     assert not [each for each in summary(configured(ROUTE)) if "health" in each]
+
+
+def test_theExamplesOfTheDocumentationAreRight() -> None:
+    """That of docs/health.md, and the file that shows all keys."""
+    [example] = re.findall(r"```toml\n(.*?)```", (DOCS / "health.md").read_text(), re.DOTALL)
+    [route] = configured(example).relay.routes
+    assert route.health is not None
+    limits = route.health.thresholds
+    assert (limits.jitter, limits.leastBitRate, limits.rtpLoss) == (30, 2e6, 0.001)
+    [news, _] = configured((DOCS / "relay.example.toml").read_text()).relay.routes
+    assert news.health is not None
+    assert news.health.hooks.command == ("logger", "-t", "relay")
 
 
 def test_theCommandLineHasAFlag() -> None:
