@@ -263,6 +263,7 @@ class Row {
     else [this.level, this.state] = ["good", "Running"];
 
     setAttribute(this.element, "data-level", this.level);
+    setAttribute(this.element, "data-dropping", isDropping && route.isEnabled ? "yes" : null);
     setText(this.word, this.state);
     setText(this.source, route.input?.name ?? "");
     const isOn = route.isEnabled;
