@@ -103,7 +103,7 @@ WORKERS = "a whole number from 1 to 256"
 QUOTES = "texts, URLs too, stand in quotes"
 PARTS = "a key has more than 32 parts; none here has more than one"
 PLAIN = "is not plain: no control characters, no space at either end"
-KEYS = "there are name, from, to, merge, failover, viewers, enabled, record"
+KEYS = "there are name, from, to, merge, failover, viewers, enabled, health, record"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ KEYS = "there are name, from, to, merge, failover, viewers, enabled, record"
             "workers = '2'\n[http]\nport = 80\n" + routeOf(A, B),
             [
                 f"1: workers: it is a text, and should be {WORKERS}",
-                "2: http: there is no such key; there are workers, route, viewers, admin",
+                "2: http: there is no such key; there are workers, route, health, viewers, admin",
             ],
         ),
         (

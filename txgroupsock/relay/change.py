@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.relay.health.sharedhooks import SharedHooks
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.matching import Likeness, matches
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
@@ -59,14 +61,23 @@ class Change:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, inputs: SharedInputs, routes: Sequence[Route], model: RelayModel
+        self,
+        reactor: Any,
+        inputs: SharedInputs,
+        routes: Sequence[Route],
+        model: RelayModel,
+        hooks: SharedHooks | None = None,
     ) -> None:
-        """@param routes: those that run, whose inputs are shares of C{inputs}."""
+        """
+        @param routes: those that run, whose inputs are shares of C{inputs}.
+        @param hooks: of their alarms.
+        """
+        hooks = hooks or SharedHooks(reactor)
         likenesses = [Likeness.ofModel(each) for each in model.routes]
         indices = matches([_likenessOf(each) for each in routes], likenesses)
         found = [None if index is None else routes[index] for index in indices]
         self._steps = [
-            _Step.of(reactor, inputs, wanted, there)
+            _Step.of(reactor, inputs, hooks, wanted, there)
             for wanted, there in zip(model.routes, found, strict=True)
         ]
         goingOn = {id(each) for each in found}
@@ -197,6 +208,7 @@ class _Step:
     @ivar newInput: not open yet; L{None} if it keeps what it has.
     @ivar newOutputs: not open yet.
     @ivar kept: the outputs that stay.
+    @ivar newHealth: not open yet; L{None} if it keeps its own, if it has any.
     @ivar newRecordings: not open yet; L{None} if it keeps those that it has.
     """
 
@@ -206,11 +218,17 @@ class _Step:
     newInput: AnyShare | None
     newOutputs: dict[OutputModel, IRelayOutput]
     kept: dict[OutputModel, IRelayOutput]
+    newHealth: Health | None
     newRecordings: tuple[Recording, ...] | None
 
     @classmethod
     def of(
-        cls, reactor: Any, inputs: SharedInputs, wanted: RouteModel, there: Route | None
+        cls,
+        reactor: Any,
+        inputs: SharedInputs,
+        hooks: SharedHooks,
+        wanted: RouteModel,
+        there: Route | None,
     ) -> _Step:
         """What is new in a route, and what stays of the one that goes on, if there is one."""
         has = {_outputKey(each): each for each in (there.outputs if there else ())}
@@ -219,13 +237,16 @@ class _Step:
             each: UDPOutput(reactor, each) for each in wanted.outputs if each not in has
         }
         likeness = Likeness.ofModel(wanted)
-        if there is not None and _likenessOf(there).input == likeness.input:
-            recordings = there.recordingsFor(reactor, wanted)
-            return cls(wanted, there, False, None, missing, kept, recordings)
-        incoming = inputs.share(wanted.input)
-        route = there or Route(incoming, (), name=wanted.name)
+        incoming = None
+        if there is None or _likenessOf(there).input != likeness.input:
+            incoming = inputs.share(wanted.input)
+        route = there or Route(incoming or inputs.share(wanted.input), (), name=wanted.name)
+        health = None
+        if wanted.health is not None and route.health is None:
+            health = route.healthStage(reactor, wanted.health, hooks)
+            health.adapt(wanted.name, wanted.health)
         recordings = route.recordingsFor(reactor, wanted)
-        return cls(wanted, route, there is None, incoming, missing, kept, recordings)
+        return cls(wanted, route, there is None, incoming, missing, kept, health, recordings)
 
     @property
     def isInputReplaced(self) -> bool:
@@ -284,19 +305,33 @@ class _Step:
         # The input knows the others already, unless it is another one.
         for output in route.outputs if self.newInput is not None else self.newOutputs.values():
             route.outputOpened(output)
+        closed += self._commitHealth()
         if self.newInput is not None:
-            self.newInput.begin(route)
+            self.newInput.begin(route.entry)
         if self.newRecordings is not None:
             closed += route.recordWith(self.newRecordings, self.wanted)
         route.name = self.wanted.name
         return closed
+
+    def _commitHealth(self) -> list[Deferred[None]]:
+        """Have the health looked at as is wanted, from the next run on; what is closed thereby."""
+        route, wanted = self.route, self.wanted.health
+        there = route.health
+        if there is None or wanted is None:
+            isAsIs = there is None and self.newHealth is None
+            return [] if isAsIs else route.lookWith(self.newHealth)
+        there.adapt(self.wanted.name, wanted)
+        if self.isInputReplaced:
+            there.restart()
+        return []
 
 
 def _likenessOf(route: Route) -> Likeness:
     incoming = route.input
     model = incoming.model if isShare(incoming) else None
     likeness = Likeness.of(model, map(_outputKey, route.outputs), route.name)
-    return evolve(likeness, record=route.record)
+    health = None if route.health is None else route.health.settings
+    return evolve(likeness, health=health, record=route.record)
 
 
 def _outputKey(output: IRelayOutput) -> Any:

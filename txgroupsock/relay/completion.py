@@ -18,7 +18,8 @@ TO = (
     "udp://HOST:PORT",
     "udp://GROUP:PORT?interface=NAME&ttl=N",
 )
-_GIVEN = ("from", "to", "merge", "failover", "viewers", "allow", "admin")  # what a file has, too
+# What a file has, too.
+_GIVEN = ("from", "to", "merge", "failover", "viewers", "allow", "admin", "health")
 
 
 def completions() -> Completions:

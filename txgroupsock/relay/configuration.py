@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from txgroupsock.relay.health.keys import healthOf
 from txgroupsock.relay.keys import Amount
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.plan import Refusal, RelayModel, RouteRequest
@@ -114,7 +115,8 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
             _textIn(table, "name"),
             table.get("enabled") is not False,
             redundancyOf(table),
-            record=recordingOf(table.get("record")),
+            healthOf(document.get("health"), table.get("health")),
+            recordingOf(table.get("record")),
         )
         for _, table in tables
     ]
@@ -149,7 +151,7 @@ def _streamsOf(
     document: Document, relay: RelayModel, names: Sequence[str], report: Report
 ) -> dict[str, StreamModel]:
     """What routes offer to viewers."""
-    inputs = {each.name: each.input for each in relay.routes}
+    routes = {each.name: each for each in relay.routes}
     streams = {}
     for index, table in _tablesIn(document, "route"):
         form, name = _FORMS.get(_textIn(table, "viewers")), _textIn(table, "name")
@@ -160,9 +162,12 @@ def _streamsOf(
                 ("route", index, "name") if name else ("route", index),
                 "viewers ask for it by its name, as /NAME; give it one without a slash",
             )
-        elif name in inputs:
-            streams[name] = StreamModel(inputs[name], form)
-            if (relay.workers or 1) > 1 and not inputs[name].isMulticast:
+        elif name in routes:
+            route = routes[name]
+            # What is relayed all the time is looked at there.
+            health = None if route.outputs or route.record else route.health
+            streams[name] = StreamModel(route.input, form, health)
+            if (relay.workers or 1) > 1 and not route.input.isMulticast:
                 report(
                     ("route", index, "viewers"),
                     "a worker receives this, and only a group can be received twice; leave out "

@@ -22,6 +22,7 @@ class Likeness:
         no model.
     @ivar outputs: where it goes.
     @ivar times: its latency and how often it is refreshed; see L{InputModel}.
+    @ivar health: see L{RouteModel}.
     @ivar record: see L{RouteModel}.
     """
 
@@ -29,6 +30,7 @@ class Likeness:
     outputs: frozenset[Hashable]
     name: str
     times: Hashable = None
+    health: Hashable = None
     record: Hashable = None
 
     @classmethod
@@ -41,12 +43,19 @@ class Likeness:
     @classmethod
     def ofModel(cls, route: RouteModel) -> Likeness:
         """The likeness of a route that is described."""
-        return evolve(cls.of(route.input, route.outputs, route.name), record=route.record)
+        likeness = cls.of(route.input, route.outputs, route.name)
+        return evolve(likeness, health=route.health, record=route.record)
 
     def isKeptBy(self, wanted: Likeness) -> bool:
         """Whether nothing needs to be opened, closed or set for this to go on as that."""
-        mine = (self.input, self.outputs, self.times, self.record)
-        return mine == (wanted.input, wanted.outputs, wanted.times, wanted.record)
+        mine = (self.input, self.outputs, self.times, self.health, self.record)
+        return mine == (
+            wanted.input,
+            wanted.outputs,
+            wanted.times,
+            wanted.health,
+            wanted.record,
+        )
 
 
 def matches(there: Sequence[Likeness], wanted: Sequence[Likeness]) -> list[int | None]:

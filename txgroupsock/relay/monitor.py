@@ -159,6 +159,7 @@ class Monitor:
             "input": incoming,
             "stages": others[:firstOutput],
             "outputs": others[firstOutput:],
+            "health": route.health,
         }
 
     def _viewers(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +264,7 @@ def _disabled(route: RouteModel) -> dict[str, Any]:
         "input": {**_part(EndStatus(route.input.name, nothing), Rate()), "redundancy": None},
         "stages": [],
         "outputs": [_part(EndStatus(str(each), nothing), Rate()) for each in route.outputs],
+        "health": None,
     }
 
 

@@ -14,6 +14,7 @@ from attrs import asdict, evolve, field, frozen
 
 from txgroupsock.primitives import IPAddress, parseAddress
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
+from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.recording.model import RecordingModel
 from txgroupsock.relay.redundancy.model import AnyInput, Redundancy, RedundantModel
@@ -29,12 +30,14 @@ class RouteModel:
     One input, and the outputs that all of it goes to.
 
     @ivar name: what people call it; C{""} outside a L{RelayModel}, where each has its own.
+    @ivar health: how its health is looked at; L{None} if it is not.
     @ivar record: how it is recorded; L{None} if it is not.
     """
 
     input: AnyInput
     outputs: tuple[OutputModel, ...]
     name: str = ""
+    health: HealthModel | None = None
     record: RecordingModel | None = None
 
     def toJSON(self) -> dict[str, Any]:
@@ -55,8 +58,9 @@ class RouteModel:
             each["source"] = each["source"] and parseAddress(each["source"])
         outputs = tuple(OutputModel(**each) for each in outgoing)
         model = RedundantModel if "legs" in incoming else InputModel
+        health = value["health"] and HealthModel.fromJSON(value["health"])
         record = value["record"] and RecordingModel(**value["record"])
-        return cls(model.fromJSON(incoming), outputs, value["name"], record=record)
+        return cls(model.fromJSON(incoming), outputs, value["name"], health, record)
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
@@ -131,6 +135,8 @@ class RouteRequest(NamedTuple):
     @ivar outputs: URLs.
     @ivar name: C{""} for its input's.
     @ivar redundancy: what is made of the legs; L{None} if it is one plain input.
+    @ivar health: see L{RouteModel}.
+    @ivar record: likewise.
     """
 
     inputs: Sequence[str | Sequence[str]]
@@ -138,6 +144,7 @@ class RouteRequest(NamedTuple):
     name: str = ""
     isEnabled: bool = True
     redundancy: Redundancy | None = None
+    health: HealthModel | None = None
     record: RecordingModel | None = None
 
 
@@ -200,7 +207,7 @@ class _Draft:
             return None
         outputs = tuple(output for _, output in outgoing.values())
         positions = [index for index, _ in outgoing.values()]
-        route = RouteModel(incoming, outputs, request.name, record=request.record)
+        route = RouteModel(incoming, outputs, request.name, request.health, request.record)
         return cls(number, route, positions)
 
     def refusal(self, output: int, problem: str) -> Refusal:

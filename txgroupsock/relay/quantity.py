@@ -17,7 +17,7 @@ BIT_RATES: Final[Mapping[str, float]] = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 SIZES: Final[Mapping[str, float]] = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 """Units of memory, in bytes."""
 
-_NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-zA-Z]*)")
+_NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([a-zA-Z]*|%)")
 
 
 @frozen

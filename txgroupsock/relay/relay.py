@@ -14,6 +14,7 @@ from txgroupsock.ports import GroupsockReactor
 from txgroupsock.relay.change import Change, Outcome
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import SharedInputs, isShare
@@ -35,21 +36,31 @@ class Relay:
         self.routes = tuple(routes)
         self.model: RelayModel | None = None
         self._inputs: SharedInputs | None = None
+        self._hooks: SharedHooks | None = None
         self._reactor: Any = None
         self._isOpen = False
         self._changing = DeferredLock()
 
     @classmethod
-    def of(cls, reactor: Any, model: RelayModel, inputs: SharedInputs | None = None) -> Relay:
+    def of(
+        cls,
+        reactor: Any,
+        model: RelayModel,
+        inputs: SharedInputs | None = None,
+        hooks: SharedHooks | None = None,
+    ) -> Relay:
         """
         The relay that a model describes, not open yet; what its routes can share they do.
 
         @param inputs: those of others in this process, to share with them, too.
+        @param hooks: likewise.
         """
         reactor = GroupsockReactor(reactor)
         inputs = inputs or SharedInputs(reactor)
-        relay = cls([Route.of(reactor, each, inputs) for each in model.routes])
+        hooks = hooks or SharedHooks(reactor)
+        relay = cls([Route.of(reactor, each, inputs, hooks) for each in model.routes])
         relay.model, relay._inputs, relay._reactor = model, inputs, reactor
+        relay._hooks = hooks
         return relay
 
     def openRelay(self) -> list[RouteStatus]:
@@ -98,7 +109,7 @@ class Relay:
     ) -> Outcome:
         if not self._isOpen:
             raise RuntimeError("this relay is not open, so nothing can be changed in it")
-        change = Change(self._reactor, inputs, self.routes, model)
+        change = Change(self._reactor, inputs, self.routes, model, self._hooks)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
         await change.openNew(lambda: self._isOpen)
         if agree is not None and not (await agree() and self._isOpen):

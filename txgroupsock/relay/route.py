@@ -14,6 +14,8 @@ from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunR
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm
+from txgroupsock.relay.health.model import HealthModel
+from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
@@ -53,15 +55,25 @@ class Route:
         self._recordingKey: _RecordingKey = None
 
     @classmethod
-    def of(cls, reactor: Any, model: RouteModel, inputs: SharedInputs | None = None) -> Route:
+    def of(
+        cls,
+        reactor: Any,
+        model: RouteModel,
+        inputs: SharedInputs | None = None,
+        hooks: SharedHooks | None = None,
+    ) -> Route:
         """
         The route that a model describes, not open yet.
 
         @param inputs: those of the other routes of this process, to share one with them.
+        @param hooks: likewise.
         """
         inputs = inputs or SharedInputs(GroupsockReactor(reactor))
         outputs = [UDPOutput(reactor, each) for each in model.outputs]
         route = cls(inputs.share(model.input), outputs, name=model.name)
+        if model.health is not None:
+            hooks = hooks or SharedHooks(reactor)
+            route.stages = (route.healthStage(reactor, model.health, hooks),)
         route.recordings = route.recordingsFor(reactor, model) or ()
         route._recordingKey = _recordingKeyOf(model)
         return route
@@ -181,6 +193,40 @@ class Route:
         for each in self.recordings:
             if isinstance(each, Ring):
                 each.alarmChanged(alarm)
+
+    @property
+    def entry(self) -> IRunReceiver:
+        """What is given the runs of the input."""
+        return _Guarded(self.stages[0]) if self.stages else self
+
+    @property
+    def health(self) -> Health | None:
+        """The stage that looks at its health, if there is one."""
+        return next((each for each in self.stages if isinstance(each, Health)), None)
+
+    def healthStage(self, reactor: Any, model: HealthModel, hooks: SharedHooks) -> Health:
+        """A stage that looks at its health, whatever its input is; it has to be made a stage."""
+
+        def drops() -> int:
+            return self.input.counters.dropped["kernel"]
+
+        return Health.of(reactor, self.name, model, hooks, drops)
+
+    def lookWith(self, health: Health | None) -> list[Deferred[None]]:
+        """
+        Have another stage look at its health from the next run on, or none; the route is open.
+
+        @return: what closes the one before.
+        """
+        before = self.health
+        others = tuple(each for each in self.stages if each is not before)
+        if health is not None:
+            health.openStage(_Guarded(others[0]) if others else self)
+        self.stages = others if health is None else (health, *others)
+        if isShare(self.input):
+            self.input.giveTo(self.entry)
+        self._heedAlarms()
+        return [] if before is None else [before.closeStage()]
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""

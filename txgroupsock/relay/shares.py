@@ -9,6 +9,7 @@ from attrs import frozen
 
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.matching import Likeness, matches
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.split import resplit, split
@@ -48,7 +49,8 @@ class Share:
                 ]
             outgoing = zip(model.outputs, counters, strict=True)
             ends = tuple(EndStatus(str(each), count) for each, count in outgoing)
-            names = [] if model.record is None else [model.record.partName]
+            names = [] if model.health is None else [Health.__name__]
+            names += [] if model.record is None else [model.record.partName]
             stages = tuple(EndStatus(each, passed.get(each, Counters())) for each in names)
             carried.append(RouteStatus(incoming, stages, ends, model.name))
         return carried

@@ -148,9 +148,13 @@ class InputShare:
 
     def begin(self, receiver: IRunReceiver) -> None:
         """Give another receiver what comes from now on, and count from here; it is open."""
-        self.receiver = receiver
+        self.giveTo(receiver)
         if self._shared is not None:
             self._before = self._shared.input.counters.copy()
+
+    def giveTo(self, receiver: IRunReceiver) -> None:
+        """Give another receiver what comes from now on."""
+        self.receiver = receiver
 
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, evolve, frozen
@@ -11,6 +11,7 @@ from attrs import asdict, evolve, frozen
 from txgroupsock.interfaces import IWarning
 from txgroupsock.primitives import BufferSize
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.redundancy.report import RedundancyReport
 from txgroupsock.relay.redundancy.share import RedundantShare
 
@@ -67,12 +68,14 @@ class RouteStatus:
     A route at one moment.
 
     @ivar name: what people call it.
+    @ivar health: as docs/health.md has it; L{None} if it is not looked at.
     """
 
     input: EndStatus
     stages: tuple[EndStatus, ...]
     outputs: tuple[EndStatus, ...]
     name: str = ""
+    health: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -84,6 +87,7 @@ class RouteStatus:
             tuple(EndStatus.of(each) for each in stages),
             tuple(EndStatus.of(each) for each in outputs),
             name,
+            healthOf(stages),
         )
 
     @property
@@ -110,12 +114,13 @@ class RouteStatus:
         incoming, *others = [
             evolve(end, state=(), warnings=(), buffer=None, redundancy=None) for end in self.ends
         ]
-        return self._with([evolve(incoming, warnings=(warning,)), *others])
+        status = self._with([evolve(incoming, warnings=(warning,)), *others])
+        return evolve(status, health=None)
 
     def _with(self, ends: Sequence[EndStatus]) -> RouteStatus:
         firstOutput = 1 + len(self.stages)
         stages, outputs = tuple(ends[1:firstOutput]), tuple(ends[firstOutput:])
-        return RouteStatus(ends[0], stages, outputs, self.name)
+        return RouteStatus(ends[0], stages, outputs, self.name, self.health)
 
     def describe(self) -> list[str]:
         """A line for each join and each output."""
@@ -140,7 +145,8 @@ class RouteStatus:
 
     def toJSON(self) -> dict[str, Any]:
         """What L{fromJSON} takes, made of what JSON knows."""
-        return asdict(self)
+        health, rest = self.health, evolve(self, health=None)
+        return {**asdict(rest), "health": health}  # which is made of that already
 
     @classmethod
     def fromJSON(cls, value: Mapping[str, Any]) -> RouteStatus:
@@ -150,7 +156,16 @@ class RouteStatus:
             tuple(_endOf(each) for each in value["stages"]),
             tuple(_endOf(each) for each in value["outputs"]),
             value["name"],
+            value["health"],
         )
+
+
+def healthOf(stages: Iterable[Any]) -> dict[str, Any] | None:
+    """What the first of these stages that looks at the health of a stream has found."""
+    for each in stages:
+        if isinstance(each, Health):
+            return each.status().toJSON()
+    return None
 
 
 def _endOf(value: Mapping[str, Any]) -> EndStatus:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.counters import bitRate
+from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, Redundancy
 from txgroupsock.relay.viewers.access import Access
-from txgroupsock.relay.viewers.model import ViewersModel
+from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 from txgroupsock.relay.web.model import AdminModel
 
 
@@ -41,6 +42,8 @@ def _viewers(model: ViewersModel) -> Iterator[str]:
     yield f"viewers would be served on {' and '.join(model.endpoints)}, {_who(model.access)}"
     for name, stream in model.named.items():
         yield f"  /{name} is {stream}"
+        if isinstance(stream, StreamModel) and stream.health is not None:
+            yield f"    health, while it is watched: {_health(stream.health)}"
     for rule in model.allowed.rules:
         yield f"  {rule} may be asked for"
     for each in model.tcp:
@@ -68,6 +71,8 @@ def _route(route: RouteModel) -> Iterator[str]:
     yield from _inputs(route.input)
     for output in route.outputs:
         yield f"  to {_output(output)}"
+    if route.health is not None:
+        yield f"  health: {_health(route.health)}"
     if route.record is not None:
         yield f"  recorded: {route.record}"
 
@@ -93,6 +98,15 @@ def _redundancy(model: Redundancy) -> str:
         words += f" and does not lose more than {100 * model.loss:g} % by {by}"
     at = f" at a boundary ({model.boundary})" if model.boundary else ""
     return f"{words}; back after {model.returnAfter:g} s{at}"
+
+
+def _health(model: HealthModel) -> str:
+    looked = [name for name, isWanted in (("RTP", model.rtp), ("TS", model.ts)) if isWanted]
+    alarms = ", ".join(model.thresholds.describe()) or "nothing"
+    words = [" and ".join(["gaps", *looked]), f"alarms for {alarms}"]
+    told = [" ".join(model.hooks.command)[:80]] if model.hooks.command else []
+    told += [model.hooks.url] if model.hooks.url else []
+    return "; ".join([*words, *(f"told to {each}" for each in told)])
 
 
 def _input(model: InputModel) -> str:

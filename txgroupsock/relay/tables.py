@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from txgroupsock.relay.endpoint import endpointProblem
+from txgroupsock.relay.health.keys import HEALTH, ROUTE_HEALTH
 from txgroupsock.relay.keys import (
     Amount,
     Choice,
@@ -102,6 +103,12 @@ ROUTE = Table(
             "enabled",
             Flag(),
             "Whether it is run; true unless told otherwise. It has to be right in any case.",
+        ),
+        Key(
+            "health",
+            ROUTE_HEALTH,
+            "Whether its health is looked at, and what is other for it than in [health]; true if "
+            "there is that, and else false.",
         ),
         Key("record", RECORD, "Records what it receives to files; see docs/recording.md."),
     ],
@@ -208,6 +215,11 @@ FILE = Table(
             "How many processes to share the routes out among; takes effect when the relay starts.",
         ),
         Key("route", Tables("route", ROUTE), "What goes from where to where."),
+        Key(
+            "health",
+            HEALTH,
+            "Has the health of every route looked at, with these limits; see docs/health.md.",
+        ),
         Key("viewers", _VIEWERS, "Serves streams to viewers by HTTP and TCP."),
         Key("admin", _ADMIN, "Serves the status page, the JSON API and metrics by HTTP."),
     ],

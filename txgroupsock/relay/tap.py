@@ -56,6 +56,11 @@ class Options(usage.Options):
     )
 
     optFlags = [
+        [
+            "health",
+            None,
+            "Look at the health of every route's input: RTP, transport streams, gaps.",
+        ],
         ["check", None, "Print what would run, or everything that is wrong, and exit with 0 or 1."],
     ]
     optParameters = [
@@ -173,7 +178,8 @@ class Options(usage.Options):
             raise SystemExit(0)
 
     def _postDemo(self) -> None:
-        if self["routes"] or any(self[each] for each in ("config", "viewers", "allow", "admin")):
+        given = ("config", "viewers", "allow", "admin", "health")
+        if self["routes"] or any(self[each] for each in given):
             raise usage.UsageError("--demo has streams of its own: leave out routes and services")
         if self["check"]:
             raise usage.UsageError("--check is for routes: leave out --demo")
@@ -182,7 +188,7 @@ class Options(usage.Options):
         self["demo"] = _seconds(self["demo"])
 
     def _fromFile(self) -> Configuration:
-        for option in ("routes", "viewers", "allow", "admin"):
+        for option in ("routes", "viewers", "allow", "admin", "health"):
             if self[option]:
                 raise usage.UsageError(
                     "--config has the routes: leave out --from and --to"
@@ -212,6 +218,8 @@ class Options(usage.Options):
             ]
             for number, kind in self["redundancy"].items():
                 document["route"][number][kind] = {}
+        if self["health"]:
+            document["health"] = {}
         if workers is not None:
             document["workers"] = workers
         problems: list[str] = []
@@ -256,6 +264,7 @@ def makeService(options: Options) -> IService:
     from txgroupsock.ports import GroupsockReactor
     from txgroupsock.relay.control import Control
     from txgroupsock.relay.demo import DemoService
+    from txgroupsock.relay.health.sharedhooks import SharedHooks
     from txgroupsock.relay.relay import Relay
     from txgroupsock.relay.reload import ReloadService
     from txgroupsock.relay.sharing import SharedInputs
@@ -268,13 +277,13 @@ def makeService(options: Options) -> IService:
         return DemoService(reactor, options["demo"])
     configuration: Configuration = options["configuration"]
     model, ours = configuration.relay, GroupsockReactor(reactor)
-    inputs = SharedInputs(ours)
+    inputs, hooks = SharedInputs(ours), SharedHooks(ours)
     count = model.workers or 1
     if count > 1:
         relay: IRelay = Workers(reactor, model, count)
     else:
-        relay = Relay.of(ours, model, inputs)
-    viewers = ViewerService(ours, configuration.viewers, inputs)
+        relay = Relay.of(ours, model, inputs, hooks)
+    viewers = ViewerService(ours, configuration.viewers, inputs, hooks)
     control = Control(reactor, configuration, relay, viewers)
     # Stopped in the opposite order: nothing is changed any more when the relay closes.
     services: list[Any] = [RelayService(reactor, relay), viewers]

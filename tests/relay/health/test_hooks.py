@@ -29,6 +29,12 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
+async def untilReaped(reactor: Any, path: Path) -> None:
+    """Wait until a process has ended whose number is in a file, and nobody looks for it."""
+    await until(reactor, lambda: not isAlive(int(path.read_text())))
+    await until(reactor, lambda: not any("_reap" in str(e) for e in reactor.getDelayedCalls()))
+
+
 @pytest_twisted.ensureDeferred
 async def test_aCommandGetsTheAlarm(reactor: Any, tmp_path: Path) -> None:
     """It has the alarm as JSON on its input, and in its environment; no shell reads anything."""
@@ -91,7 +97,7 @@ async def test_aCommandThatTakesTooLongIsKilled(reactor: Any, tmp_path: Path) ->
         hook.tell(alarm())
         await until(reactor, lambda: hook.dropped == 1)
     assert "it takes more than 0.5 s" in lines[0]
-    await until(reactor, lambda: not isAlive(int(path.read_text())))
+    await untilReaped(reactor, path)
     hook.close()
 
 
@@ -107,7 +113,7 @@ async def test_closingEndsWhatRuns(reactor: Any, tmp_path: Path) -> None:
         await until(reactor, lambda: path.exists() and path.read_text())
         hook.close()
         hook.tell(alarm(2))
-        await until(reactor, lambda: not isAlive(int(path.read_text())))
+        await untilReaped(reactor, path)
     assert hook.dropped == 3
     assert lines == []
 

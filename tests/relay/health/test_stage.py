@@ -78,8 +78,9 @@ def test_figuresAreMeasuredEachInterval() -> None:
     """Until the first interval is over there are none; the status then is what JSON gets."""
     clock = Clock()
     clock.advance(1000)
-    drops = [3]
+    drops = [4]
     health, _ = opened(clock, interval=0.5, kernelDrops=lambda: drops[0])
+    drops[0] += 3
     health.runReceived(runOf(datagramsOf(stream(700), isRTP=True), 1000.25))
     assert health.status().toJSON()["rtp"] is None
     clock.advance(0.5)
@@ -186,7 +187,8 @@ async def test_theExampleOfTheDocumentationWorks(reactor: Any) -> None:
 def test_whoCountsDropsMayFail() -> None:
     """Should measuring raise, that is logged once too."""
     clock = Clock()
-    health, taking = opened(clock, kernelDrops=lambda: 1 // 0)
+    counts = [0]
+    health, taking = opened(clock, kernelDrops=counts.pop)
     with loggedLines() as lines:
         clock.pump([1, 1, 1])
         health.runReceived(runOf([b"x"]))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.relay.health.documents import health
 from tests.relay.web.statuses import DOCUMENTS, document, end, fullDocument, route
 from txgroupsock.relay.top.layout import Seen, Style, plain, screen
 from txgroupsock.relay.top.snapshot import Snapshot
@@ -138,6 +139,26 @@ def test_aRouteUnfolds() -> None:
     ]
     view.press("enter")
     assert not any(line.startswith("- ") for line in shown(fullDocument(), view))
+
+
+def test_healthIsUnderTheInput() -> None:
+    """An unfolded route has the main figures of its health; what is no health is no status."""
+    looked = route("news", 1, health=health())
+    lines = shown(document(looked), View(unfolded={"news"}))
+    place = lines.index(next(each for each in lines if "open: udp://239.1.1.1:5000" in each))
+    assert [each.strip() for each in lines[place + 1 : place + 4]] == [
+        "gaps up to 4.0 ms, longest 1,250.0 ms, 1 silences",
+        "RTP: 3 of 50,003 lost, 2 reordered, 1 duplicates, jitter 1.5 ms",
+        "TS: in sync, 5 continuity errors, 3 PIDs, missing: PID 258",
+    ]
+    silent = health(isHeard=False)
+    silent["stream"]["silence"] = 2.5
+    text = "\n".join(shown(document(route("news", 1, health=silent)), View(unfolded={"news"})))
+    assert "silent for 2.5 s" in text
+    assert "RTP" not in text
+    for wrong in ({}, {"stream": 3}, health(rtp={"lost": "\x1b[2J"}), [1], "x"):
+        with pytest.raises(ValueError, match="not what a relay answers"):
+            read(document(route("news", 1, health=wrong)))
 
 
 def test_theMarkStaysOnItsRoute() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.relay.health.documents import health
+
 RATE = {"datagrams": 1000.0, "bits": 10528000.0, "dropped": 0.5}
 
 
@@ -84,6 +86,7 @@ def viewers(**changes: Any) -> dict[str, Any]:
         "stalled": 1,
         "backlog": 4096,
         "viewers": [watcher],
+        "health": health(),
     }
     return {
         "listening": ["127.0.0.1:8080"],
@@ -136,7 +139,7 @@ def fullDocument() -> dict[str, Any]:
     merged = redundant("merge", leg(first), leg(second, state=[], dropped={"kernel": 4}))
     backed = redundant("failover", standby(first), standby(second, isActive=True))
     return document(
-        route("news", stages=[stage]),
+        route("news", stages=[stage], health=health()),
         route("sport", input=small, outputs=[warned]),
         disabled("off"),
         route("hitless", input=merged),

@@ -55,6 +55,39 @@ async def test_aRouteIsReplaced(reactor: Any, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_healthOfARoute(reactor: Any, tmp_path: Path) -> None:
+    """It is changed like all of a route, but for commands, which only the file has."""
+    port = freePort()
+    mine = ["logger", "-t", "news"]
+    more = f"name = 'news'\nhealth = {{ command = {json.dumps(mine)} }}"
+    text = routeText(port, NOWHERE, more=more)
+    async with running(reactor, tmp_path / "relay.toml", text) as relay:
+        table = (await relay.ask("/api/routes/news")).json
+        table["health"]["silence"] = "5s"
+        reply = await relay.ask("/api/routes/news", "PUT", table, TOKEN)
+        assert (reply.status, reply.json["changed"]) == (200, ["news"])
+        other = {**table, "health": {"command": ["touch", str(tmp_path / "x")]}}
+        new = {**other, "name": "new", "from": url(HOST, freePort())}
+        for path, method, body in [
+            ("/api/routes/news", "PUT", other),
+            ("/api/routes/new", "PUT", new),
+            ("/api/routes", "POST", new),
+        ]:
+            reply = await relay.ask(path, method, body, TOKEN)
+            assert reply.status == 403
+            assert "in the configuration file only" in reply.json["error"]
+        wrong = {**table, "health": {"silence": 5}}
+        reply = await relay.ask("/api/routes/news", "PUT", wrong, TOKEN)
+        assert (reply.status, reply.json["problems"][0]["key"]) == (400, "route[1].health.silence")
+        status = (await relay.ask("/api/status")).json
+        assert status["routes"][0]["health"]["alarms"] == []
+        off = {**table, "health": False}
+        assert (await relay.ask("/api/routes/news", "PUT", off, TOKEN)).status == 200
+        status = (await relay.ask("/api/status")).json
+        assert status["routes"][0]["health"] is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_aRouteIsRemoved(reactor: Any, tmp_path: Path) -> None:
     """DELETE closes a route and gives back all it had; the last one may go, too."""
     ports = freePort(), freePort()

@@ -22,6 +22,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parseOpenMetrics
 from prometheus_client.parser import text_string_to_metric_families as parseText
 
+from tests.relay.health.documents import health
 from tests.relay.web.programs import promtool
 from tests.relay.web.statuses import DOCUMENTS, NAMES, document, end, fullDocument, route, viewers
 from txgroupsock.relay.web import metrics
@@ -114,6 +115,17 @@ def test_everythingOfADocumentIsThere() -> None:
         ("route_output_dropped_datagrams_total", out, 7),
         ("route_output_dropped_by_reason_datagrams_total", {**out, "reason": "rate"}, 2),
         ("route_output_warnings", out, 1),
+        ("route_rtp_packets_lost_total", {"route": "news"}, 3),
+        ("route_rtp_jitter_seconds", {"route": "news"}, 0.0015),
+        ("route_ts_continuity_errors_total", {"route": "news"}, 5),
+        ("route_ts_in_sync", {"route": "news"}, 1),
+        ("route_ts_pcr_jitter_seconds", {"route": "news"}, 0.00025),
+        ("route_longest_gap_seconds", {"route": "news"}, 1.25),
+        ("route_silences_total", {"route": "news"}, 1),
+        ("route_alarms", {"route": "news"}, 1),
+        ("route_alarm", {"route": "news", "alarm": "rtpLoss"}, 1),
+        ("channel_alarms", channel, 1),
+        ("channel_alarm", {**channel, "alarm": "rtpLoss"}, 1),
         ("viewers_watching", {}, 1),
         ("viewers_limit", {}, 500),
         ("viewers_per_channel_limit", {}, 400),
@@ -141,6 +153,19 @@ def test_whatAFailoverDoesNotKnowIsNotThere() -> None:
     }
     assert not any(re.search("lost|loss|skew|late|stray|duplicate", name) for name in names)
     assert "groupsock_route_leg_used_datagrams_total" in names
+
+
+def test_healthIsThereAsFarAsItIsKnown() -> None:
+    """Without a stage there is none; RTP and TS only where they are; an alarm while it holds."""
+    still = health(isHeard=False, hasAlarm=False)
+    series = seriesOf(document(route("a"), route("b", health=None), route("c", health=still)))
+    assert value(series, "route_alarms", route="a") is None
+    assert value(series, "route_alarms", route="b") is None
+    assert value(series, "route_alarms", route="c") == 0
+    assert value(series, "route_silence_seconds", route="c") == 0
+    names = {name for name, _ in series}
+    assert not [each for each in names if "_rtp_" in each or "_ts_" in each]
+    assert "groupsock_route_alarm" not in names
 
 
 def test_thisProcessIsThereToo() -> None:

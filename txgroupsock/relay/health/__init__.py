@@ -3,7 +3,9 @@
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.figures import HealthFigures
 from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
+from txgroupsock.relay.health.model import HealthModel, HookModel
 from txgroupsock.relay.health.rtp import RTPFigures, RTPHealth
+from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.health.stream import StreamFigures, StreamHealth
 from txgroupsock.relay.health.thresholds import Thresholds
@@ -15,10 +17,13 @@ __all__ = [
     "CommandHook",
     "Health",
     "HealthFigures",
+    "HealthModel",
     "Hook",
+    "HookModel",
     "PIDFigures",
     "RTPFigures",
     "RTPHealth",
+    "SharedHooks",
     "StreamFigures",
     "StreamHealth",
     "TSFigures",

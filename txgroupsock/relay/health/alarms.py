@@ -22,6 +22,7 @@ class Alarm:
     @ivar isRaised: whether it holds; otherwise it has been cleared.
     @ivar since: when it was raised, in seconds of the reactor's clock.
     @ivar seconds: for which it has held.
+    @ivar isEnded: whether it has been cleared because nobody looks any more.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Alarm:
     since: float
     seconds: float = 0.0
     isRaised: bool = True
+    isEnded: bool = False
 
     def toJSON(self) -> dict[str, Any]:
         """What hooks and the API get."""
@@ -48,6 +50,8 @@ class Alarm:
     def __str__(self) -> str:
         if self.isRaised:
             return f"{self.source}: {self.text}"
+        if self.isEnded:
+            return f"{self.source}: no longer watched, after {self.seconds:.0f} s: {self.text}"
         return f"{self.source}: over after {self.seconds:.0f} s: {self.text}"
 
 
@@ -101,6 +105,16 @@ class Alarms:
                 del self._watched[name]
                 changed.append(evolve(self._alarm(watched, now), isRaised=False))
         return changed
+
+    def adapt(self, source: str, raiseAfter: float, clearAfter: float) -> None:
+        """Go on with another name and other times; what is raised stays so."""
+        self._source, self._raiseAfter, self._clearAfter = source, raiseAfter, clearAfter
+
+    def end(self, now: float) -> list[Alarm]:
+        """Watch no more: those that held, cleared, since nobody would say so later."""
+        alarms = [evolve(each, isRaised=False, isEnded=True) for each in self.raised(now)]
+        self._watched.clear()
+        return alarms
 
     def raised(self, now: float) -> tuple[Alarm, ...]:
         """Those that hold, in the order in which they were found."""

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -22,6 +21,7 @@ from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
 
 _PREFIX = "GROUPSOCK_ALARM_"
+_REAPING = 0.05  # seconds from one look for the end of a command to the next
 _MOST_SAID = 500  # bytes of what a command says that are kept for the log
 
 
@@ -74,6 +74,10 @@ class Hook:
         self._waiting.clear()
         if self._running is not None:
             self._running.cancel()
+
+    def finish(self) -> None:
+        """Tell of no further alarm, but of those that wait."""
+        self._isClosed = True
 
     def _next(self) -> None:
         if not self._waiting:
@@ -146,22 +150,13 @@ class CommandHook(Hook):
     def __repr__(self) -> str:
         return f"the command {self._command[0]} for alarms"
 
-    def _giveUp(self, telling: Deferred[Any]) -> None:
-        self._isLate = True
-        telling.cancel()
-
-    def _ended(self, result: Any, limit: IDelayedCall) -> Any:
-        if limit.active():
-            limit.cancel()
-        return result
-
     def _start(self, alarm: Alarm) -> Deferred[Any]:
         value = alarm.toJSON()
         environment = dict(os.environ)
         for key, each in value.items():
             text = "" if each is None else str(each)
             environment[_PREFIX + key.upper()] = text.replace("\0", "")
-        running = _Running(json.dumps(value).encode() + b"\n")
+        running = _Running(self._reactor, json.dumps(value).encode() + b"\n")
         self._reactor.spawnProcess(running, self._command[0], self._command, environment)
         return running.ended
 
@@ -175,8 +170,10 @@ class _Running(ProcessProtocol):
 
     transport: Any
 
-    def __init__(self, given: bytes) -> None:
+    def __init__(self, reactor: Any, given: bytes) -> None:
+        self._reactor = reactor
         self._given = given
+        self._reaping: IDelayedCall | None = None
         self._said = b""
         self.ended: Deferred[None] = Deferred(lambda _: self._kill())
 
@@ -184,6 +181,16 @@ class _Running(ProcessProtocol):
         """It has been started."""
         self.transport.write(self._given)
         self.transport.closeStdin()
+        self._reapLater()
+
+    def _reapLater(self) -> None:
+        """Look whether it has ended: uvloop keeps to itself the signal that would tell."""
+        if hasattr(self.transport, "reapProcess"):  # else this is Windows, which has no signals
+            self._reaping = self._reactor.callLater(_REAPING, self._reap)
+
+    def _reap(self) -> None:
+        self._reapLater()
+        self.transport.reapProcess()
 
     def errReceived(self, data: bytes) -> None:
         """It complains."""
@@ -191,6 +198,8 @@ class _Running(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """It has ended; those that it has started may still hold its pipes."""
+        if self._reaping is not None:
+            self._reaping.cancel()
         self.transport.loseConnection()
         if self.ended.called:
             return
@@ -219,6 +228,9 @@ class URLHook(Hook):
 
     def __init__(self, reactor: Any, url: str, seconds: float = 10.0) -> None:
         """@param url: C{http://...}, or C{https://...} where Twisted has TLS."""
+        # Only here: it takes 2 MB, in each worker, and few routes have one.
+        from twisted.web.client import Agent
+
         super().__init__(reactor, seconds)
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is no URL to post to; it begins with http:// or https://")
@@ -227,15 +239,6 @@ class URLHook(Hook):
 
     def __repr__(self) -> str:
         return f"{self._url} for alarms"
-
-    def _giveUp(self, telling: Deferred[Any]) -> None:
-        self._isLate = True
-        telling.cancel()
-
-    def _ended(self, result: Any, limit: IDelayedCall) -> Any:
-        if limit.active():
-            limit.cancel()
-        return result
 
     def _start(self, alarm: Alarm) -> Deferred[Any]:
         headers = Headers({b"Content-Type": [b"application/json"]})

@@ -90,7 +90,7 @@ class RTPFigures:
 
     def toJSON(self) -> dict[str, Any]:
         """By name, as docs/health.md has it."""
-        return asdict(self)
+        return asdict(self, recurse=False)
 
 
 class RTPHealth:

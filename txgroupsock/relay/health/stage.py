@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -15,11 +16,16 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
 from txgroupsock.relay.health.figures import HealthFigures
 from txgroupsock.relay.health.hooks import Hook
+from txgroupsock.relay.health.model import HealthModel, HookModel
 from txgroupsock.relay.health.rtp import RTPHealth
+from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stream import StreamHealth
 from txgroupsock.relay.health.thresholds import Thresholds
 from txgroupsock.relay.health.ts import TSHealth
 from txgroupsock.relay.stage import Stage
+
+_SILENCE = 1.0  # seconds, for figures, where no limit says otherwise
+_READING = 0.05  # seconds in which what has come is read, with what inputs gather for
 
 
 @implementer(IWarning)
@@ -32,10 +38,13 @@ class Health(Stage):
     there; the stream goes on.
 
     @ivar name: what its alarms are about.
+    @ivar settings: what it was made of; L{None} if that was no model.
     @ivar alarmChanged: called with each alarm that is raised or cleared, after the log has it.
     """
 
     _log = Logger()
+    _rtp: RTPHealth | None
+    _ts: TSHealth | None
 
     def __init__(
         self,
@@ -64,22 +73,98 @@ class Health(Stage):
         if interval <= 0:
             raise ValueError(f"an interval lasts more than 0 s, not {interval}")
         self.name = name
+        self.settings: HealthModel | None = None
         self.alarmChanged: Callable[[Alarm], object] = lambda _: None
         self._reactor = reactor
         self._thresholds = thresholds or Thresholds()
         self._hooks = tuple(hooks)
+        self._shared: SharedHooks | None = None
+        self._taken: HookModel | None = None  # while it is open
         self._interval = interval
         self._kernelDrops = kernelDrops
         self._wantsRTP, self._wantsTS = rtp, ts
         self._clockRates = clockRates
         self._alarms = Alarms(name, self._thresholds.raiseAfter, self._thresholds.clearAfter)
         self._figures = HealthFigures()
+        self._dropsBefore = 0
+        self._due = 0.0  # when it is measured next
         self._begin(0.0)
         self._measuring = LoopingCall(self._tick)
         self._measuring.clock = reactor
 
+    @classmethod
+    def of(
+        cls,
+        reactor: Any,
+        name: str,
+        model: HealthModel,
+        hooks: SharedHooks,
+        kernelDrops: Callable[[], int] | None = None,
+    ) -> Health:
+        """
+        The stage that a model describes; it has its hooks while it is open.
+
+        @param hooks: where it gets them from.
+        """
+        health = cls(
+            reactor,
+            name,
+            model.thresholds,
+            rtp=model.rtp,
+            ts=model.ts,
+            clockRates=dict(model.clockRates),
+            kernelDrops=kernelDrops,
+        )
+        health.settings, health._shared = model, hooks
+        return health
+
+    def adapt(self, name: str, model: HealthModel) -> None:
+        """
+        Look in another way from now on, under another name; figures go on where they can.
+
+        @raise RuntimeError: it was not made by L{of}.
+        """
+        before = self.settings
+        if before is None:
+            raise RuntimeError("only a stage that Health.of made can go over to another model")
+        self.name, self.settings = name, model
+        self._thresholds = limits = model.thresholds
+        self._wantsRTP, self._wantsTS = model.rtp, model.ts
+        self._clockRates = dict(model.clockRates)
+        self._alarms.adapt(name, limits.raiseAfter, limits.clearAfter)
+        self._stream.setSilence(limits.silence or _SILENCE)
+        if not model.rtp or self._rtp is None or model.clockRates != before.clockRates:
+            self._rtp = RTPHealth(self._clockRates) if model.rtp else None
+        if not model.ts or self._ts is None:
+            self._ts = TSHealth() if model.ts else None
+        if self._taken is not None and model.hooks != self._taken:
+            gone = self._taken
+            self._takeHooks()
+            self._giveBack(gone)
+
+    def restart(self) -> None:
+        """Another input follows: begin to count anew; alarms that hold go on."""
+        self._begin(self._reactor.seconds())
+        self._countDropsFromNow()
+
+    def _countDropsFromNow(self) -> None:
+        if self._kernelDrops is not None:
+            try:
+                self._dropsBefore = self._kernelDrops()
+            except Exception:  # noqa: BLE001 - as below
+                self._failed()
+
+    def _takeHooks(self) -> None:
+        if self._shared is not None and self.settings is not None:
+            self._taken = self.settings.hooks
+            self._hooks = self._shared.take(self._taken)
+
+    def _giveBack(self, model: HookModel) -> None:
+        if self._shared is not None:
+            self._shared.giveBack(model)
+
     def _begin(self, now: float) -> None:
-        silence = self._thresholds.silence or 1.0
+        silence = self._thresholds.silence or _SILENCE
         self._stream = StreamHealth(now, silence)
         self._rtp = RTPHealth(self._clockRates) if self._wantsRTP else None
         self._ts = TSHealth() if self._wantsTS else None
@@ -88,13 +173,26 @@ class Health(Stage):
     def openStage(self, receiver: IRunReceiver) -> None:
         """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; counts begin anew."""
         super().openStage(receiver)
-        self._begin(self._reactor.seconds())
+        now = self._reactor.seconds()
+        self._takeHooks()
+        self._begin(now)
+        self._countDropsFromNow()
+        self._due = now + self._interval
         self._measuring.start(self._interval, now=False)
 
     def closeStage(self) -> Deferred[None]:
-        """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}."""
+        """
+        See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; alarms that hold are cleared, or
+        whoever was told of them would wait for ever.
+        """
         if self._measuring.running:
             self._measuring.stop()
+            for each in self._alarms.end(self._reactor.seconds()):
+                self._tell(each)
+            self._figures = evolve(self._figures, alarms=())
+        if self._taken is not None:
+            self._giveBack(self._taken)
+            self._taken, self._hooks = None, ()
         return super().closeStage()
 
     def runReceived(self, run: Run) -> None:
@@ -123,7 +221,16 @@ class Health(Stage):
         self._log.failure("{name}: its health is looked at no longer", name=self.name)
 
     def _tick(self) -> None:
-        if self._isLooking:
+        now, due = self._reactor.seconds(), self._due
+        self._due = now + self._interval
+        if now - due > self._interval / 4:
+            # The reactor was busy, and what has come meanwhile has not been read: no silence yet.
+            self._reactor.callLater(_READING, self._look)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        if self._isLooking and self._measuring.running:
             try:
                 self._measure()
             except Exception:  # noqa: BLE001 - as above
@@ -131,7 +238,9 @@ class Health(Stage):
 
     def _measure(self) -> None:
         now = self._reactor.seconds()
-        drops = None if self._kernelDrops is None else self._kernelDrops()
+        drops = None
+        if self._kernelDrops is not None:
+            drops = max(0, self._kernelDrops() - self._dropsBefore)
         stream = self._stream.measure(now, drops)
         rtp = None if self._rtp is None else self._rtp.measure()
         ts = None if self._ts is None else self._ts.measure(now)

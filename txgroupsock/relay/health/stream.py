@@ -53,7 +53,7 @@ class StreamFigures:
 
     def toJSON(self) -> dict[str, Any]:
         """By name, as docs/health.md has it."""
-        return asdict(self)
+        return asdict(self, recurse=False)
 
 
 class StreamHealth:
@@ -86,6 +86,10 @@ class StreamHealth:
         self._gaps = self._spanned = 0
         self._span = 0.0
         self._least, self._most = float("inf"), 0.0
+
+    def setSilence(self, seconds: float) -> None:
+        """Have another time without a datagram be a silence."""
+        self._shortest = seconds
 
     def take(self, run: Run) -> None:
         """Look at a run."""

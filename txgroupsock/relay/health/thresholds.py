@@ -74,6 +74,24 @@ class Thresholds:
     raiseAfter: float = field(default=0.0, validator=_seconds)
     clearAfter: float = field(default=10.0, validator=_seconds)
 
+    def describe(self) -> list[str]:
+        """What raises an alarm, in words."""
+        return [words.format(each) for words, each in self._described() if each is not None]
+
+    def _described(self) -> Iterator[tuple[str, Any]]:
+        yield "{:g} s of silence", self.silence
+        for words, rate in (("less", self.leastBitRate), ("more", self.mostBitRate)):
+            yield f"{words} than {{}}", None if rate is None else bitRate(rate)
+        yield "more than {} kernel drops a second", self.kernelDrops
+        yield "RTP loss over {:g} %", None if self.rtpLoss is None else 100 * self.rtpLoss
+        yield "jitter over {:g} ms", self.jitter
+        yield "more than {} continuity errors a second", self.continuityErrors
+        yield "more than {} sync byte errors a second", self.syncByteErrors
+        yield "more than {} transport errors a second", self.transportErrors
+        yield "missing PIDs", self.missing or None
+        yield "PCR jitter over {:g} ms", self.pcrJitter
+        yield "scrambling", self.scrambled or None
+
     def findings(
         self, stream: StreamFigures, rtp: RTPFigures | None, ts: TSFigures | None
     ) -> list[Finding]:

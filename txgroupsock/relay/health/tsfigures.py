@@ -29,6 +29,18 @@ class PIDFigures:
     scrambled: int
     pcrJitter: float | None
 
+    def toJSON(self) -> dict[str, Any]:
+        """By name, as docs/health.md has it."""
+        return {
+            "pid": self.pid,
+            "streamType": self.streamType,
+            "packets": self.packets,
+            "continuityErrors": self.continuityErrors,
+            "duplicates": self.duplicates,
+            "scrambled": self.scrambled,
+            "pcrJitter": self.pcrJitter,
+        }
+
 
 @frozen
 class TSFigures:
@@ -96,4 +108,7 @@ class TSFigures:
 
     def toJSON(self) -> dict[str, Any]:
         """By name, as docs/health.md has it."""
-        return asdict(self)
+        # What is in it is flat but for the PIDs; there may be thousands of routes to tell of.
+        flat = asdict(self, recurse=False)
+        flat["busiest"] = [each.toJSON() for each in self.busiest]
+        return flat

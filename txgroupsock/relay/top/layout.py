@@ -174,16 +174,18 @@ def _entries(route: Route, cells: int, *, isUnfolded: bool) -> Iterator[_Entry]:
     for part in route.parts:
         number += 1
         yield _Entry((route.name, number), route, part)
-        for text, style in _words(part):
+        for text, style in _words(part, route.health if part.kind == "in" else ()):
             for piece in wrapped(text, max(cells - _MARGIN, 2)):
                 number += 1
                 shown = " " * _MARGIN + piece
                 yield _Entry((route.name, number), route, part, shown, style)
 
 
-def _words(part: Part) -> Iterator[tuple[str, Style]]:
+def _words(part: Part, health: tuple[str, ...] = ()) -> Iterator[tuple[str, Style]]:
     for state in part.legs or part.state:
         yield state, Style.DIM
+    for figures in health:
+        yield figures, Style.DIM
     if part.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in part.dropped.items())
         yield f"dropped: {reasons}", Style.WARN if part.drops else Style.DIM

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.relay.top.health import healthWords
 from txgroupsock.relay.top.text import visible
 
 
@@ -42,6 +43,7 @@ class Route:
     A route, with the sums that its line shows.
 
     @ivar parts: input, stages and outputs; a route that is not enabled may have none.
+    @ivar health: figures of its health, in words.
     """
 
     name: str
@@ -53,9 +55,12 @@ class Route:
     drops: float
     dropped: int
     warnings: int
+    health: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, parts: tuple[Part, ...], *, isEnabled: bool) -> Route:
+    def of(
+        cls, name: str, parts: tuple[Part, ...], *, isEnabled: bool, health: tuple[str, ...] = ()
+    ) -> Route:
         """The sums are made once, for they are sorted and shown many times."""
         return cls(
             name=name,
@@ -67,6 +72,7 @@ class Route:
             drops=sum(part.drops for part in parts),
             dropped=sum(sum(part.dropped.values()) for part in parts),
             warnings=sum(len(part.warnings) for part in parts),
+            health=health,
         )
 
     @property
@@ -151,7 +157,7 @@ def _routeOf(route: Mapping[str, Any]) -> Route:
     stages = [_partOf("via", each) for each in _listOf(route["stages"])]
     outputs = [_partOf("out", each) for each in _listOf(route["outputs"])]
     parts = (_partOf("in", route["input"]), *stages, *outputs)
-    return Route.of(name, parts, isEnabled=True)
+    return Route.of(name, parts, isEnabled=True, health=healthWords(route.get("health")))
 
 
 def _partOf(kind: str, part: Mapping[str, Any]) -> Part:

@@ -12,8 +12,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.health.model import HealthModel
+from txgroupsock.relay.health.sharedhooks import SharedHooks
+from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import AnyShare, SharedInputs
+from txgroupsock.relay.status import healthOf
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
 from txgroupsock.relay.viewers.stages import Frame, StripRTP
@@ -52,7 +56,8 @@ class _Open:
         """Of the channel, with what was lost on the way to it."""
         ends: tuple[Any, ...] = (self.input, *self.route.stages)
         dropped = sum((each.counters.dropped for each in ends), Counter[str]())
-        return self.channel.status().droppingBefore(dropped)
+        status = self.channel.status().droppingBefore(dropped)
+        return evolve(status, health=healthOf(self.route.stages))
 
 
 class Channels:
@@ -72,11 +77,13 @@ class Channels:
         inputs: SharedInputs,
         limits: Limits,
         named: Mapping[str, StreamModel | Channel],
+        hooks: SharedHooks | None = None,
     ) -> None:
         self._reactor = reactor
         self._inputs = inputs
         self._limits = limits
         self._named = named
+        self._hooks = hooks or SharedHooks(reactor)
         self._known = dict.fromkeys(_othersAmong(named))
         self._opened: dict[StreamModel, _Open] = {}
         self._closing: set[Deferred[Any]] = set()
@@ -105,6 +112,7 @@ class Channels:
         for wanted, each in tuple(self._opened.items()):
             if model.offers(wanted):
                 self._adapt(each)
+                self._adaptHealth(each.route, wanted)
             else:
                 self._log.info("{name} is no longer offered", name=each.channel.name)
                 self._leave(wanted)
@@ -117,6 +125,27 @@ class Channels:
         found.setLatency(gatheringTime(self._limits))
         if found.leaving is not None:
             found.leaving.reset(self._limits.lingerTime)
+
+    def _adaptHealth(self, route: Route, wanted: StreamModel) -> None:
+        found, there = self._healthOf(wanted), route.health
+        if there is not None and found is not None:
+            there.adapt(*found)
+        elif there is not None or found is not None:
+            # What closes the one before takes no time.
+            route.lookWith(None if found is None else self._healthStage(route, *found))
+
+    def _healthOf(self, wanted: StreamModel) -> tuple[str, HealthModel] | None:
+        """How the health of a stream is looked at, in whatever form, and under which name."""
+        heard = wanted.received.input
+        for name, each in self._named.items():
+            if isinstance(each, StreamModel) and each.health and each.received.input == heard:
+                return name, each.health
+        return None
+
+    def _healthStage(self, route: Route, name: str, model: HealthModel) -> Health:
+        stage = route.healthStage(self._reactor, model, self._hooks)
+        stage.adapt(name, model)
+        return stage
 
     # Watching
 
@@ -172,6 +201,9 @@ class Channels:
         latency = gatheringTime(self._limits)
         incoming = self._inputs.share(wanted.input.withLatency(latency))
         route = Route(incoming, [channel], [stage() for stage in _STAGES[wanted.form]])
+        health = self._healthOf(wanted)
+        if health is not None:
+            route.stages = (self._healthStage(route, *health), *route.stages)
         try:
             route.openRoute()
         except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Attribute, evolve, field, frozen
 from attrs.validators import ge, gt
 
+from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 from txgroupsock.relay.viewers.access import Access
@@ -39,15 +40,17 @@ class StreamModel:
 
     @ivar input: where it comes from.
     @ivar form: what viewers get of it.
+    @ivar health: how its health is looked at while it is received; L{None} if it is not.
     """
 
     input: AnyInput
     form: Form = Form.PLAIN
+    health: HealthModel | None = None
 
     @property
     def received(self) -> StreamModel:
         """What viewers get: what is equal in this is one channel, however it was asked for."""
-        return evolve(self, input=self.input.inOrder)
+        return evolve(self, input=self.input.inOrder, health=None)
 
     def __str__(self) -> str:
         """Its path, as a viewer would ask for it."""

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.http import BoundedSite
 from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
@@ -38,12 +39,17 @@ class ViewerService(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, model: ViewersModel | None = None, inputs: SharedInputs | None = None
+        self,
+        reactor: Any,
+        model: ViewersModel | None = None,
+        inputs: SharedInputs | None = None,
+        hooks: SharedHooks | None = None,
     ) -> None:
         """
         @param reactor: one that can watch descriptors (all but Windows' IOCP).
         @param model: left out, it listens on loopback and allows nothing.
         @param inputs: those of the routes of this process, to receive a group only once.
+        @param hooks: those of the routes of this process, to tell of alarms in order.
         """
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
@@ -52,7 +58,8 @@ class ViewerService(Service):
         self._change: ViewersChange | None = None
         self._isOpen = False
         limits = self.model.limits
-        self._channels = Channels(self._reactor, self._inputs, limits, self.model.named)
+        named = self.model.named
+        self._channels = Channels(self._reactor, self._inputs, limits, named, hooks)
         self._resource = StreamResource(self._channels, self.model.allowed, self.model.access)
         self._refused = self._resource.refused
         self._site = BoundedSite(

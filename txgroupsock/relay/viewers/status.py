@@ -59,6 +59,7 @@ class ChannelStatus:
     @ivar skippedDatagrams: of all.
     @ivar skippedBytes: of all.
     @ivar backlog: bytes kept for those that are behind.
+    @ivar health: as docs/health.md has it; L{None} if it is not looked at.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ChannelStatus:
     skippedDatagrams: int = 0
     skippedBytes: int = 0
     backlog: int = 0
+    health: Mapping[str, Any] | None = None
 
     def including(self, viewer: ViewerStatus) -> ChannelStatus:
         """The same, with a viewer that has gone."""
@@ -115,6 +117,7 @@ class ChannelStatus:
             "stalled": self.stalled,
             "backlog": self.backlog,
             "viewers": [each.toJSON() for each in self.viewers],
+            "health": self.health,
         }
 
 

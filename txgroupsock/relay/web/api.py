@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from txgroupsock.relay.change import Outcome
@@ -55,6 +56,7 @@ class RoutesAPI:
         def edit(routes: list[Any], names: Sequence[str]) -> None:
             if table.get("name") in names:
                 raise Refusal(409, f"there is a route called {table['name']!r}; PUT replaces it")
+            _refuseCommand(table)
             routes.append(table)
 
         outcome = await self._change(f"the addition of a route by {who}", edit)
@@ -72,6 +74,7 @@ class RoutesAPI:
         def edit(routes: list[Any], names: Sequence[str]) -> None:
             nonlocal isNew
             isNew = name not in names
+            _refuseCommand(table, {} if isNew else routes[names.index(name)])
             if isNew:
                 routes.append(table)
             else:
@@ -163,6 +166,23 @@ def _tableIn(body: bytes) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise Refusal(400, 'the body is a route: {"name": …, "from": …, "to": …}')
     return table
+
+
+def _refuseCommand(table: Document, before: Document = MappingProxyType({})) -> None:
+    """
+    A token is for routes: who has one is not to run programs here.
+
+    @param before: what the file, or nobody, said of this route.
+    @raise Refusal: there is another command for alarms.
+    """
+    command = _commandIn(table)
+    if command and command != _commandIn(before):
+        raise Refusal(403, "a command for alarms can be given in the configuration file only")
+
+
+def _commandIn(table: Document) -> Any:
+    health = table.get("health")
+    return health.get("command") if isinstance(health, dict) else None
 
 
 def _unknown(name: str) -> Refusal:

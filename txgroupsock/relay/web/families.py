@@ -16,13 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.samples import Sample
+
+from txgroupsock.relay.web.healthfamilies import AlarmFamilies, HealthFamilies
+from txgroupsock.relay.web.samples import NONE, Labels
+from txgroupsock.relay.web.samples import clean as _clean
+from txgroupsock.relay.web.samples import count as _count
+from txgroupsock.relay.web.samples import counter as _counter
+from txgroupsock.relay.web.samples import gauge as _gauge
+from txgroupsock.relay.web.samples import named as _named
+from txgroupsock.relay.web.samples import setGauge as _set
 
 REFUSALS = (
     "401", "403", "404", "405", "500", "503",
@@ -44,24 +48,6 @@ _TOTALS = {
     "skippedDatagrams": ("skipped_datagrams", "Datagrams in those gaps."),
     "skippedBytes": ("skipped_bytes", "Bytes in those gaps."),
 }
-
-
-class Labels(dict[str, str]):
-    """
-    Labels, and how they are written; many families share them, and writing them takes time.
-
-    @ivar text: as both formats of Prometheus have them, braces included.
-    """
-
-    __slots__ = ("text",)
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        super().__init__(names)
-        pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(self.items()))
-        self.text = f"{{{pairs}}}" if pairs else ""
-
-
-NONE = Labels({})
 
 
 def families(status: Mapping[str, Any]) -> Iterator[Metric]:
@@ -105,6 +91,7 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     legs = _Legs()
     stages = _Ends("groupsock_route_stage", "through the stage")
     outputs = _Ends("groupsock_route_output", "out at the output", hasBuffer=True)
+    health = HealthFamilies("groupsock_route")
     for route, name in _named(routes):
         labels = Labels({"route": name})
         incoming = route.get("input") or {}
@@ -116,6 +103,7 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
             continue  # nothing counts there
         inputs.add(labels, incoming)
         legs.addAll(labels, incoming.get("redundancy"))
+        health.add(labels, route.get("health"))
         for kind, ends in (("stage", stages), ("output", outputs)):
             for end, endName in _named(route[f"{kind}s"]):
                 ends.add(Labels({"route": name, kind: endName}), end)
@@ -123,6 +111,7 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     several: Sequence[_Counts] = (inputs, legs, stages, outputs)
     for each in several:
         yield from each.families
+    yield from health.families
 
 
 class _Counts:
@@ -266,6 +255,7 @@ def _viewers(viewers: Mapping[str, Any]) -> Iterator[Metric]:
 def _channels(channels: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     prefix = "groupsock_channel"
     counts = _Counts(f"{prefix}_input", "into the channel")
+    alarms = AlarmFamilies(prefix)
     given = {
         key: _counter(f"{prefix}_{_TOTALS[key][0]}", f"{_TOTALS[key][1][:-1]}, of this channel.")
         for key in ("bytes", "skips", "skippedDatagrams", "skippedBytes")
@@ -278,6 +268,7 @@ def _channels(channels: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     for channel, name in _named(channels):
         labels = Labels({"channel": name})
         counts.add(labels, channel)
+        alarms.add(labels, channel.get("health"))
         for key, family in given.items():
             _count(family, labels, channel["given"][key])
         _count(left, labels, channel["viewersBefore"])
@@ -286,49 +277,4 @@ def _channels(channels: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
         _set(behind, labels, sum(each["isBehind"] for each in channel["viewers"]))
         _set(backlog, labels, channel["backlog"])
     yield from (*counts.families, *given.values(), left, stalled, watching, behind, backlog)
-
-
-# --- Small things --------------------------------------------------------------------------------
-
-
-def _counter(name: str, help_: str) -> Metric:
-    return CounterMetricFamily(name, help_, labels=())
-
-
-def _gauge(name: str, help_: str) -> Metric:
-    return GaugeMetricFamily(name, help_, labels=())
-
-
-def _count(family: Metric, labels: Labels, value: float) -> None:
-    family.samples.append(Sample(f"{family.name}_total", labels, value))
-
-
-def _set(family: Metric, labels: Labels, value: float) -> None:
-    family.samples.append(Sample(family.name, labels, value))
-
-
-def _named(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """
-    Each with a name that no other one has.
-
-    Two stages, or outputs of one's own, may be called the same; but Prometheus refuses the
-    whole answer if two series are.
-    """
-    taken: set[str] = set()
-    for part in parts:
-        name = own = _clean(part["name"])
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{own} ({number})"
-        taken.add(name)
-        yield part, name
-
-
-def _clean(text: str) -> str:
-    """The same as UTF-8 can have it: JSON has escapes for halves of a surrogate pair."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    yield from alarms.families

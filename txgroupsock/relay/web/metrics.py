@@ -31,7 +31,8 @@ except ImportError as error:
         name="prometheus_client",
     ) from error
 
-from txgroupsock.relay.web.families import Labels, families
+from txgroupsock.relay.web.families import families
+from txgroupsock.relay.web.samples import Labels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of Prometheus' text format, which every version of it reads."""

@@ -3,7 +3,8 @@
 import { Chart } from "./chart.js";
 import { element, setAttribute, setHidden, setText, textViews, Views } from "./dom.js";
 import { bitRate, count, many, packetRate, size } from "./format.js";
-import { namedPartsOf } from "./history.js";
+import { Health } from "./health.js";
+import { healthOf, isHealthStage, namedPartsOf } from "./history.js";
 import { Legs } from "./legs.js";
 import { dropMeaning, dropRemedy } from "./words.js";
 
@@ -32,11 +33,14 @@ export class Detail {
       // A view is of one kind of part, and keeps it while the configuration does.
       ([kind, part], index) => `${kind} ${index} ${part.name}`,
     );
+    const health = element("div");
+    this.health = new Views(health, () => new Health());
     const cell = element(
       "div",
       { role: "cell", class: "cell", "aria-colspan": "6" },
       this.off,
       this.figures,
+      health,
       parts,
     );
     this.element = element(
@@ -50,7 +54,12 @@ export class Detail {
   update(route) {
     setHidden(this.off, route.isEnabled);
     setHidden(this.figures, !route.isEnabled);
-    this.parts.update(namedPartsOf(route));
+    const health = healthOf(route);
+    this.health.update(health === null ? [] : [health]);
+    // What its stage warns of are the alarms, and it gives on all that comes.
+    this.parts.update(
+      namedPartsOf(route).filter(([kind, part]) => health === null || !isHealthStage(kind, part)),
+    );
   }
 
   draw(series, interval) {

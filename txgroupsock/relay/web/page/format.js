@@ -39,6 +39,11 @@ export function packetRate(rate) {
   return `${rate > 0 && rate < 99.95 ? oneDigit.format(rate) : count(rate)} packets/s`;
 }
 
+/** A short time: "1.5 ms", or "1,250 ms". */
+export function milliseconds(ms) {
+  return `${ms > 0 && ms < 99.95 ? oneDigit.format(ms) : count(ms)} ms`;
+}
+
 /** A size in memory: "4.00 MiB". */
 export function size(bytes) {
   if (bytes < 1024) return many(bytes, "byte");

@@ -17,6 +17,16 @@ export function namedPartsOf(route) {
   ];
 }
 
+/** The health of a route's input; null if it is not looked at. */
+export function healthOf(route) {
+  return route.health ?? null;
+}
+
+/** Whether a part is what looks at the health. */
+export function isHealthStage(kind, part) {
+  return kind === "stage" && part.name === "Health";
+}
+
 /** What a route's parts drop a second. */
 export function droppedRate(route) {
   let sum = 0;

@@ -4,7 +4,7 @@ import { Sparkline } from "./chart.js";
 import { Detail } from "./detail.js";
 import { byId, element, setAttribute, setHidden, setOrder, setText } from "./dom.js";
 import { bitRate, count, many, packetRate } from "./format.js";
-import { LENGTH, namedPartsOf, partsOf } from "./history.js";
+import { healthOf, LENGTH, namedPartsOf, partsOf } from "./history.js";
 
 /** Seconds between sortings by what changes all the time, so that rows can be read and hit. */
 const SORT_PAUSE = 10;
@@ -256,12 +256,14 @@ class Row {
         .datagrams.subarray(LENGTH - QUIET)
         .every((rate) => !(rate > 0));
     if (!route.isEnabled) [this.level, this.state] = ["off", "Disabled"];
+    else if (healthOf(route)?.alarms.length > 0) [this.level, this.state] = ["bad", "Alarm"];
     else if (isDropping) [this.level, this.state] = ["bad", "Dropping"];
     else if (isWarning) [this.level, this.state] = ["warn", "Warning"];
     else if (isQuiet()) [this.level, this.state] = ["quiet", "No input"];
     else [this.level, this.state] = ["good", "Running"];
 
     setAttribute(this.element, "data-level", this.level);
+    setAttribute(this.element, "data-dropping", isDropping && route.isEnabled ? "yes" : null);
     setText(this.word, this.state);
     setText(this.source, route.input?.name ?? "");
     const isOn = route.isEnabled;

@@ -1,8 +1,8 @@
 // What needs attention, in words, with the remedy: found in one status and in what the one before said.
 
 import { clock, packetRate } from "./format.js";
-import { partsOf } from "./history.js";
-import { dropMeaning, dropRemedy } from "./words.js";
+import { healthOf, isHealthStage, partsOf } from "./history.js";
+import { alarmMeaning, dropMeaning, dropRemedy } from "./words.js";
 
 /** Seconds that drops stay on the page after the last one, so that single ones can be read. */
 const LINGER = 10;
@@ -105,7 +105,10 @@ export function troubleOf(status, drops) {
     for (const [kind, reason, rate] of reasons) addDrops(found, route, kind, reason, rate);
   }
   for (const route of status.routes) {
+    const health = healthOf(route);
+    for (const alarm of health?.alarms ?? []) addAlarm(found, route.name, alarm);
     for (const [kind, part] of partsOf(route)) {
+      if (health !== null && isHealthStage(kind, part)) continue;
       for (const text of part.warnings) addWarning(found, route.name, kind, part.name, text);
     }
   }
@@ -126,6 +129,17 @@ function addDrops(found, route, kind, reason, rate) {
   const sum = rate === null || same === null ? null : same + rate;
   const note = sum === null ? "" : sum === 0 ? "stopped" : packetRate(sum);
   items.push({ route, rate: sum, note });
+}
+
+function addAlarm(found, route, { name, text }) {
+  const key = `alarm ${name}`;
+  const at = text.indexOf("; ");
+  const [note, remedy] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)];
+  if (!found.has(key)) {
+    const title = `Alarm: ${alarmMeaning(name)}`;
+    found.set(key, { key, level: "bad", title, remedy, items: [] });
+  }
+  found.get(key).items.push({ route, note });
 }
 
 function addWarning(found, route, kind, name, text) {

@@ -164,7 +164,7 @@ function channelView() {
   details.append(lines, table.element);
   let last;
   const fill = () => {
-    lineViews.update(linesOf(last));
+    lineViews.update([...alarmsOf(last).map(({ text }) => `Alarm: ${text}`), ...linesOf(last)]);
     table.update(last.viewers);
   };
   details.addEventListener("toggle", () => details.open && fill());
@@ -176,11 +176,18 @@ function channelView() {
       setText(rate, bitRate(channel.rate.bits));
       setText(watching, many(channel.viewers.length, "viewer"));
       const behind = channel.viewers.filter((viewer) => viewer.isBehind).length;
-      setText(given, behind > 0 ? `${count(behind)} behind` : "none behind");
-      setAttribute(details, "data-level", behind > 0 ? "warn" : null);
+      const behindText = behind > 0 ? `${count(behind)} behind` : "none behind";
+      setText(given, alarmsOf(channel).length > 0 ? many(alarmsOf(channel).length, "alarm") : behindText);
+      const isWarned = behind > 0 || alarmsOf(channel).length > 0;
+      setAttribute(details, "data-level", isWarned ? "warn" : null);
       if (details.open) fill();
     },
   };
+}
+
+/** The alarms of what a channel receives. */
+function alarmsOf({ health }) {
+  return health?.alarms ?? [];
 }
 
 function linesOf({ datagrams, bytes, dropped, rate, given, viewersBefore, stalled, backlog }) {

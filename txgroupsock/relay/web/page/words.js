@@ -62,6 +62,27 @@ export function dropRemedy(reason) {
   return Object.hasOwn(DROPS, reason) ? DROPS[reason][1] : "";
 }
 
+/** What the thresholds of docs/health.md are about. */
+const ALARMS = {
+  silence: "nothing comes",
+  leastBitRate: "too little comes",
+  mostBitRate: "too much comes",
+  kernelDrops: "this host has no room for what comes",
+  rtpLoss: "RTP packets are lost",
+  jitter: "the jitter of RTP is high",
+  continuityErrors: "packets of the transport stream are missing",
+  syncByteErrors: "the transport stream is damaged",
+  transportErrors: "packets of the transport stream are marked as wrong",
+  missing: "tables or PIDs of the transport stream are missing",
+  pcrJitter: "the jitter of a PCR is high",
+  scrambled: "the transport stream is scrambled",
+};
+
+/** What an alarm is about, by the name of its threshold. */
+export function alarmMeaning(name) {
+  return Object.hasOwn(ALARMS, name) ? ALARMS[name] : name;
+}
+
 /** Why viewers got no stream. */
 const REFUSALS = {
   400: "not a request",

@@ -1,0 +1,43 @@
+"""Hooks that routes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
+from txgroupsock.relay.health.model import HookModel
+
+
+class SharedHooks:
+    """
+    The hooks of one process: those that are alike are made once, and closed when nobody needs
+    them any more.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """@param reactor: as for L{CommandHook}."""
+        self._reactor = reactor
+        self._taken: dict[HookModel, tuple[tuple[Hook, ...], int]] = {}
+
+    def take(self, model: HookModel) -> tuple[Hook, ...]:
+        """The hooks of a model; L{giveBack} has to follow."""
+        hooks, count = self._taken.get(model) or (self._made(model), 0)
+        self._taken[model] = (hooks, count + 1)
+        return hooks
+
+    def giveBack(self, model: HookModel) -> None:
+        """Need the hooks of a model no more; of the alarms before, they still tell."""
+        hooks, count = self._taken.pop(model)
+        if count > 1:
+            self._taken[model] = (hooks, count - 1)
+            return
+        for each in hooks:
+            each.finish()
+
+    def _made(self, model: HookModel) -> tuple[Hook, ...]:
+        hooks: list[Hook] = []
+        if model.command:
+            hooks.append(CommandHook(self._reactor, model.command))
+        if model.url:
+            hooks.append(URLHook(self._reactor, model.url))
+        return tuple(hooks)
