@@ -208,7 +208,8 @@ class Route:
         """A stage that looks at its health, whatever its input is; it has to be made a stage."""
 
         def drops() -> int:
-            return self.input.counters.dropped["kernel"]
+            there = self.input
+            return there.kernelDrops if isShare(there) else there.counters.dropped["kernel"]
 
         return Health.of(reactor, self.name, model, hooks, drops)
 

@@ -134,6 +134,11 @@ class InputShare:
         return None if self._shared is None else self._shared.input.buffer
 
     @property
+    def kernelDrops(self) -> int:
+        """Datagrams that the kernel had no room for."""
+        return self.counters.dropped["kernel"]
+
+    @property
     def counters(self) -> Counters:
         """See L{IRelayInput}: what has arrived while this share was open."""
         if self._shared is None:

@@ -73,6 +73,11 @@ class RedundantShare:
         """See L{IRelayInput}: what has been given on while this was open."""
         return self._earlier.plus(self._input.counters.since(self._before))
 
+    @property
+    def kernelDrops(self) -> int:
+        """Datagrams that the kernel had no room for, of any leg."""
+        return sum(each.kernelDrops for each in self._legs)
+
     def openInput(self, receiver: IRunReceiver, *, waits: bool = False) -> None:
         """
         See L{IRelayInput}; a leg that cannot be opened is tried again.
