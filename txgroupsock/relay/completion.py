@@ -24,7 +24,7 @@ _GIVEN = ("from", "to", "viewers", "allow", "admin")  # what a file has, too
 def completions() -> Completions:
     """Files, numbers and the shapes of URLs; and what excludes what."""
     return Completions(
-        multiUse=["from", "to", "allow"],
+        multiUse=["from", "to", "allow", "doctor"],
         mutuallyExclusive=[
             *[("config", other) for other in _GIVEN],
             *[("demo", other) for other in (*_GIVEN, "config", "check", "workers")],
@@ -34,6 +34,7 @@ def completions() -> Completions:
             "allow": _shapes(("239.0.0.0/8?interface=NAME",), "rule"),
             "config": CompleteFiles("*.toml", descr="configuration file"),
             "demo": Completer(descr="seconds"),
+            "doctor": _shapes(FROM, "URL"),
             "from": _shapes(FROM, "URL"),
             "to": _shapes(TO, "URL"),
             "viewers": _shapes((VIEWERS_ENDPOINT,), "endpoint"),

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import evolve
 from twisted.application.service import IService, MultiService
@@ -27,6 +27,7 @@ from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.summary import summary
+from txgroupsock.relay.url import URLError
 
 
 class Options(usage.Options):
@@ -57,6 +58,12 @@ class Options(usage.Options):
         ["check", None, "Print what would run, or everything that is wrong, and exit with 0 or 1."],
     ]
     optParameters = [
+        [
+            "seconds",
+            None,
+            None,
+            "How long --doctor listens to each stream, such as 10; 2 unless told otherwise.",
+        ],
         ["config", "c", None, "Take the routes from a TOML file, and again on SIGHUP."],
         [
             "demo",
@@ -93,12 +100,17 @@ class Options(usage.Options):
         usage.Options.__init__(self)
         self["routes"] = []  # inputs and outputs of each
         self["allow"] = []
+        self["doctor"] = None  # URLs of inputs to examine, besides routes
 
     def opt_from(self, url: str) -> None:
         """The URL of an input; repeat for further sources of the same group."""
         if not self["routes"] or self["routes"][-1][1]:
             self["routes"].append(([], []))
         self["routes"][-1][0].append(url)
+
+    def opt_doctor(self, url: str) -> None:
+        """Say why this stream, or those of all routes, do not arrive or leak, and exit."""
+        self["doctor"] = [*(self["doctor"] or ()), *([url] if url else ())]
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -134,6 +146,7 @@ class Options(usage.Options):
         if options is not None:
             # getopt knows no option whose value may be left out
             options = ["--demo=0" if each == "--demo" else each for each in options]
+            options = _withDoctor(options)
         try:
             usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
@@ -142,6 +155,10 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what was given, and make the routes of it."""
+        if self["doctor"] is not None:
+            self._postDoctor()
+        if self["seconds"] is not None:
+            raise usage.UsageError("--seconds is how long --doctor listens: give --doctor, too")
         if self["demo"] is not None:
             self._postDemo()
             return
@@ -153,6 +170,35 @@ class Options(usage.Options):
         if self["check"]:
             print("\n".join(summary(configuration)))  # noqa: T201 - as above
             raise SystemExit(0)
+
+    def _postDoctor(self) -> NoReturn:
+        from txgroupsock.relay.doctor.command import (
+            diagnose,
+            patientsNamed,
+            patientsOf,
+            secondsIn,
+        )
+
+        for option in ("demo", "check", "viewers", "allow", "admin", "workers"):
+            if self[option]:
+                raise usage.UsageError(f"--doctor only looks at streams: leave out --{option}")
+        try:
+            seconds = secondsIn(self["seconds"])
+        except ValueError as error:
+            raise usage.UsageError(f"--seconds={self['seconds']}: {error}") from None
+        urls: list[tuple[list[str], list[str]]] = [([url], []) for url in self["doctor"]]
+        if self["config"] is not None and not urls:
+            patients = patientsOf(self._fromFile())
+        else:
+            try:
+                patients = patientsNamed([*urls, *self["routes"]])
+            except URLError as error:
+                raise StartError(error) from None
+        if not patients:
+            raise usage.UsageError("--doctor needs a URL, --from and --to, or --config")
+        lines, status = diagnose(patients, seconds)
+        print("\n".join(lines))  # noqa: T201 - as above
+        raise SystemExit(status)
 
     def _postDemo(self) -> None:
         if self["routes"] or any(self[each] for each in ("config", "viewers", "allow", "admin")):
@@ -205,6 +251,17 @@ class Options(usage.Options):
         if problems:
             raise StartError("\n".join(problems))
         return configuration
+
+
+def _withDoctor(options: Sequence[str]) -> list[str]:
+    """The same options, with the URL that may follow --doctor as its value, or with none."""
+    words: list[str] = []
+    for each in options:
+        if words and words[-1] == "--doctor=" and not each.startswith("-"):
+            words[-1] += each
+        else:
+            words.append("--doctor=" if each == "--doctor" else each)
+    return words
 
 
 def _missing(option: str, there: list[str]) -> str:

@@ -107,7 +107,9 @@ class Capture:
             tally.add(size, found.ttl, count=count, isFragment=found.isFragment)
 
     def _attach(self, program: list[tuple[int, int, int, int]]) -> None:
-        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
+        code = ctypes.create_string_buffer(
+            b"".join(struct.pack("=HBBI", *each) for each in program)
+        )
         described = struct.pack("HP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 

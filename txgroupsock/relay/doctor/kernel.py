@@ -1,10 +1,12 @@
-"""What Linux tells in text: C{/proc/net} and C{/proc/sys}; what cannot be read is just not known."""
+"""What Linux tells in text, C{/proc/net} and C{/proc/sys}; what cannot be read is not known."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -12,6 +14,7 @@ from attrs import frozen
 from txgroupsock.primitives.sockaddr import IPAddress
 
 _ENDIAN = sys.byteorder
+_SOCKET = re.compile(r"socket:\[([0-9]+)\]")
 
 
 @frozen
@@ -32,7 +35,7 @@ class Kernel:
         """
         A number under C{/proc/sys}, or L{None}.
 
-        @param name: with slashes, as names of interfaces have dots: C{"net/ipv4/conf/eth0.5/rp_filter"}.
+        @param name: with slashes, as interfaces may have dots: C{"net/ipv4/conf/lo/rp_filter"}.
         """
         text = _read(self.proc / "sys" / name)
         try:
@@ -62,36 +65,47 @@ class Kernel:
         text = self.net("udp" if family == 4 else "udp6")
         return None if text is None else udpSockets(text)
 
+    def joined(self, version: int) -> frozenset[IPAddress] | None:
+        """The groups that this host has joined on any interface; L{None} if it does not tell."""
+        text = self.net("igmp" if version == 4 else "igmp6")
+        if text is None:
+            return None
+        return frozenset(joined4(text) if version == 4 else joined6(text))
+
     def ownersOf(self, inodes: set[int]) -> dict[int, Program]:
         """The programs that have these sockets, as far as this user may see."""
         found: dict[int, Program] = {}
         for process in self.proc.glob("[0-9]*"):
             try:
-                links = [each.readlink() for each in (process / "fd").iterdir()]
+                links = [(each.name, str(each.readlink())) for each in (process / "fd").iterdir()]
             except OSError:
                 continue
-            for link in links:
-                socket = re.fullmatch(r"socket:\[([0-9]+)\]", str(link))
+            for descriptor, link in links:
+                socket = _SOCKET.fullmatch(link)
                 if socket and int(socket[1]) in inodes:
-                    found.setdefault(int(socket[1]), self._program(process))
+                    program = self._program(process, int(descriptor))
+                    found.setdefault(int(socket[1]), program)
         return found
 
-    def _program(self, process: Path) -> Program:
-        name = (_read(process / "comm") or "?").strip()
+    def _program(self, process: Path, descriptor: int) -> Program:
+        pid, name = int(process.name), (_read(process / "comm") or "?").strip()
         words = (_read(process / "cmdline") or "").split("\0")
-        return Program(int(process.name), name, "groupsock-relay" in words)
+        isRelay = "groupsock-relay" in words or pid == os.getpid()
+        return Program(pid, name, descriptor, isRelay)
 
 
 @frozen
 class Program:
     """
-    A process.
+    A process that has a socket.
 
-    @ivar isRelay: whether it is one of this relay's kind.
+    @ivar descriptor: that of the socket there.
+    @ivar isRelay: whether it is one of this relay's kind, or this process itself.
     """
 
     pid: int
     name: str
+    descriptor: int = -1
     isRelay: bool = False
 
     def __str__(self) -> str:
@@ -145,13 +159,26 @@ def udpSockets(text: str) -> list[UDPSocket]:
     return found
 
 
+def joined4(text: str) -> Iterator[IPAddress]:
+    """The groups in C{/proc/net/igmp}."""
+    for line in text.splitlines()[1:]:
+        if line[:1].isspace():
+            yield _addressIn(line.split()[0])
+
+
+def joined6(text: str) -> Iterator[IPAddress]:
+    """The groups in C{/proc/net/igmp6}, whose bytes are in network order."""
+    for line in text.splitlines():
+        yield ipaddress.IPv6Address(bytes.fromhex(line.split()[2]))
+
+
 def pairedCounters(text: str) -> dict[str, int]:
     """C{/proc/net/snmp} and C{netstat}: a line of names, then one of numbers."""
     found = {}
     lines = text.splitlines()
-    for names, numbers in zip(lines[::2], lines[1::2]):
+    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
         table = names.partition(":")[0]
-        for name, number in zip(names.split()[1:], numbers.split()[1:]):
+        for name, number in zip(names.split()[1:], numbers.split()[1:], strict=False):
             found[f"{table}.{name}"] = int(number)
     return found
 
@@ -170,9 +197,7 @@ def rise(before: dict[str, int], after: dict[str, int], name: str) -> int:
 def _addressIn(hexadecimal: str) -> IPAddress:
     """An address as the kernel prints it: 32-bit words in its own byte order."""
     words = [hexadecimal[at : at + 8] for at in range(0, len(hexadecimal), 8)]
-    return ipaddress.ip_address(
-        b"".join(int(each, 16).to_bytes(4, _ENDIAN) for each in words)
-    )
+    return ipaddress.ip_address(b"".join(int(each, 16).to_bytes(4, _ENDIAN) for each in words))
 
 
 def _read(path: Path) -> str | None:

@@ -25,7 +25,7 @@ _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_STATE, _IFLA_INFO, _IFLA_CARRIER = 3,
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND = 1, 2, 4
 _BRIDGE_SNOOPING, _BRIDGE_QUERIER, _BRIDGE_QUERIER_STATE = 23, 25, 47
 _QUERIER_4, _QUERIER_6 = 1, 5
-_RTA_TO, _RTA_INTERFACE, _RTA_SOURCE = 1, 4, 7
+_RTA_TO, _RTA_INTERFACE, _RTA_GATEWAY, _RTA_VIA = 1, 4, 5, 18
 _NEST: Final = 0x3FFF  # without the flags of an attribute's type
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
@@ -81,11 +81,11 @@ class Route:
     How the kernel would send to an address.
 
     @ivar interface: index.
-    @ivar source: the address it would send from; L{None} if it does not say.
+    @ivar isDirect: whether it is on the link itself, and not behind a router.
     """
 
     interface: int
-    source: IPAddress | None = None
+    isDirect: bool = True
 
 
 def links() -> dict[int, Link] | None:
@@ -140,11 +140,8 @@ def linkIn(message: bytes) -> Link:
 def routeIn(message: bytes) -> Route:
     """The route of an RTM_NEWROUTE message."""
     parts = dict(_attributes(message[_ROUTE.size :]))
-    source = parts.get(_RTA_SOURCE)
-    return Route(
-        _number(parts.get(_RTA_INTERFACE, b"")),
-        None if source is None else ipaddress.ip_address(source),
-    )
+    isDirect = _RTA_GATEWAY not in parts and _RTA_VIA not in parts
+    return Route(_number(parts.get(_RTA_INTERFACE, b"")), isDirect)
 
 
 def _bridgeIn(data: bytes) -> Bridge:

@@ -96,7 +96,9 @@ def _in6(data: bytes) -> Packet | Query | None:
             if struct.unpack_from("!H", data, at + 2)[0] & 0xFFF8:
                 size = length + 40 - at - 8
                 isOurs = following == _UDP
-                return Packet(source, destination, 0, ttl, size, isFragment=True) if isOurs else None
+                return (
+                    Packet(source, destination, 0, ttl, size, isFragment=True) if isOurs else None
+                )
             at += 8
         else:
             at += 8 * (data[at + 1] + 1)

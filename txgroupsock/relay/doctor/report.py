@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
@@ -16,9 +17,11 @@ from txgroupsock.relay.doctor.finding import (
 
 WIDTH = 100  # columns
 
+_COMMAND = re.compile(r"(?<!\w)'[^']*'(?!\w)")  # which people copy into a shell
+
 
 def reportText(diagnoses: Sequence[Diagnosis]) -> list[str]:
-    """The lines of a report: every finding, most serious first, and then what is as it should be."""
+    """The lines of a report: every finding, most serious first, and then how streams are."""
     findings = ordered(each for one in diagnoses for each in one.findings)
     lines: list[str] = []
     for finding in findings:
@@ -50,17 +53,16 @@ def _finding(finding: Finding) -> Iterator[str]:
 
 def _wrapped(text: str, before: str) -> list[str]:
     """Lines of a text, of which a command is never broken."""
-    if "'" in text:  # what stands in quotes is copied into a shell
-        return [before + text]
     rest = " " * len(before)
-    return wrap(
-        text,
+    lines = wrap(
+        _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), text),
         WIDTH,
         initial_indent=before,
         subsequent_indent=rest,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [each.replace("\0", " ") for each in lines]
 
 
 def _total(findings: Sequence[Finding]) -> str:
