@@ -28,6 +28,7 @@ from txgroupsock.primitives.constants import (
     IPV6_RECVHOPLIMIT,
 )
 from txgroupsock.primitives.errors import GroupsockError
+from txgroupsock.primitives.options import hearOnlyOwnGroups
 from txgroupsock.primitives.sockaddr import IPAddress, familyOf, withoutScope
 from txgroupsock.relay.doctor.capture import Capture
 from txgroupsock.relay.doctor.packet import Query
@@ -117,6 +118,7 @@ class _Ear:
             # Never for unicast: there two sockets on one port take datagrams from each other.
             if model.isMulticast:
                 setReuse(sock, address=True, port=False)
+                hearOnlyOwnGroups(sock)  # from the first moment
             _askForDetails(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._bind(withScope(address, interface))

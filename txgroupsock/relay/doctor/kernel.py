@@ -90,7 +90,9 @@ class Kernel:
     def _program(self, process: Path, descriptor: int) -> Program:
         pid, name = int(process.name), (_read(process / "comm") or "?").strip()
         words = (_read(process / "cmdline") or "").split("\0")
-        isRelay = "groupsock-relay" in words or pid == os.getpid()
+        # A worker of one has only Python's -c to tell it.
+        isRelay = any(each == "groupsock-relay" or "txgroupsock.relay" in each for each in words)
+        isRelay = isRelay or pid == os.getpid()
         return Program(pid, name, descriptor, isRelay)
 
 

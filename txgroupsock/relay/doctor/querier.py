@@ -82,7 +82,8 @@ def checkBridge(subject: str, link: Link, group: IPAddress) -> Iterator[Finding]
         f"{link.name} snoops, and nobody on it asks for members: such a bridge of Linux floods "
         "groups to every port, and other switches stop forwarding them after some minutes",
         (f"rtnetlink: {link.name} has mcast_snooping 1, and no {protocol} querier",),
-        f"'ip link set dev {link.name} type bridge mcast_querier 1', or have a router ask",
+        f"'ip link set dev {link.name} type bridge mcast_igmp_version 3 mcast_mld_version 2 "
+        "mcast_querier 1', or have a router ask",
     )
 
 

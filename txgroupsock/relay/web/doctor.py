@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -65,7 +64,7 @@ class DoctorAPI:
             raise Refusal(400, f"unknown key {strange[0]!r}; {_SHAPE}")
         seconds = value.get("seconds", SECONDS)
         isNumber = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not isNumber or not math.isfinite(seconds) or not 0 < seconds <= MOST_SECONDS:
+        if not isNumber or not 0 < seconds <= MOST_SECONDS:
             raise Refusal(400, f"seconds is a number above 0 and up to {MOST_SECONDS:g}")
         name = value.get("url", value.get("route"))
         if not isinstance(name, str):

@@ -1,0 +1,573 @@
+"""Each fault that the doctor names is made for real and found by it; what is healthy is not."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.lan.doctor import RawStream, Report, Stream, doctor, packet
+from tests.lan.program import Program, needs, waitForPort, waitUntil
+from tests.lan.relaying import Relay, Sender, Sink
+from txgroupsock.testing.lan import Host, Lan
+
+GROUP = "239.1.1.1"
+URL = f"udp://{GROUP}:5000?interface=eth0"
+FROM_A = f"udp://10.0.0.1@{GROUP}:5000?interface=eth0"
+OFF_LINK = "192.0.2.7"
+
+LISTENER = """\
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, {reuse})
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+sock.setsockopt(socket.IPPROTO_IP, 49, {all})
+sock.bind(({address!r}, {port}))
+for group in {groups!r}:
+    pair = socket.inet_aton(group) + socket.inet_aton({interface!r})
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, pair)
+print("ready", flush=True)
+sys.stdin.read() if sys.stdin.isatty() else __import__("signal").pause()
+"""
+
+
+def listener(
+    host: Host,
+    address: str = "",
+    port: int = 5000,
+    *,
+    groups: tuple[str, ...] = (),
+    interface: str = "",
+    reuse: int = 1,
+    all: int = 1,
+) -> Program:
+    """Another program on a host that opens a port, and reads nothing of it."""
+    text = LISTENER.format(
+        address=address,
+        port=port,
+        groups=groups,
+        interface=interface or host.ipv4,
+        reuse=reuse,
+        all=all,
+    )
+    return Program(host, sys.executable, "-c", text)
+
+
+def assertHas(report: Report, severity: str, check: str, *words: str) -> None:
+    """A finding is there, all of its words are, and a fault is the exit status."""
+    assert (severity, check) in report.findings, report.text
+    for each in words:
+        assert each in report.words, report.text
+    assert report.status == any(kind == "fault" for kind, _ in report.findings)
+
+
+def assertOnly(report: Report, severity: str, check: str, *words: str) -> None:
+    """So it is, and nothing else was found."""
+    assert report.findings == [(severity, check)], report.text
+    assertHas(report, severity, check, *words)
+
+
+def assertHealthy(report: Report, *words: str) -> None:
+    """Nothing was found, but that this machine's limit may be low, which no host can change."""
+    assert [each for each in report.findings if each != ("note", "memory")] == [], report.text
+    assert report.status == 0
+    for each in words:
+        assert each in report.words, report.text
+
+
+def offLink(lan: Lan, by: str) -> None:
+    """Have C{a} send from an address of another network, to which C{b} has that route."""
+    lan["a"].run("ip", "addr", "add", f"{OFF_LINK}/32", "dev", "eth0")
+    lan["b"].run("ip", "route", "add", "192.0.2.0/24", *by.split())
+
+
+# What is healthy
+
+
+@pytest.mark.parametrize(
+    ("address", "url", "source"),
+    [
+        (GROUP, URL, "10.0.0.1"),
+        (GROUP, FROM_A, "10.0.0.1"),
+        (GROUP, f"udp://{GROUP}:5000", "10.0.0.1"),
+        ("ff15::1", "udp://[ff15::1]:5000?interface=eth0", "fd00::1"),
+        ("ff3e::1", "udp://[fd00::1]@[ff3e::1]:5000?interface=eth0", "fd00::1"),
+        ("10.0.0.2", "udp://:5000", "10.0.0.1"),
+        ("fd00::2", "udp://[fd00::2]:5000", "fd00::1"),
+    ],
+)
+def test_aHealthyStreamGivesNoFinding(lan: Lan, address: str, url: str, source: str) -> None:
+    """It says who sends how much, and that nothing is wrong."""
+    with Stream(lan["a"], address):
+        report = doctor(lan["b"], url)
+    assertHealthy(report, f"arrives from {source}: ", "1,316 bytes each, TTL")
+
+
+def test_aHealthyConfigurationGivesNoFinding(lan: Lan, tmp_path: Path) -> None:
+    """With --config all inputs and outputs of the file are examined."""
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        f"[[route]]\nfrom = '{URL}'\nto = ['udp://239.2.2.2:6000?ttl=8', 'udp://10.0.0.3:6000']\n"
+        "[[route]]\nfrom = 'udp://:5001'\nto = 'udp://10.0.0.3:6001'\n"
+    )
+    with Stream(lan["a"], GROUP), Stream(lan["a"], lan["b"].ipv4, 5001):
+        report = doctor(lan["b"], "--config", str(file))
+    assertHealthy(report, "udp://239.2.2.2:6000?ttl=8 leaves by eth0", "udp://10.0.0.3:6001 leaves")
+
+
+@pytest.mark.parametrize("way", ["group", "sources", "unicast"])
+def test_aRunningRelayIsNotDisturbed(lan: Lan, way: str) -> None:
+    """Of a stream that a relay takes on, nothing is lost while it is examined, nor after."""
+    a, b, c = lan.hosts
+    source = {"group": URL, "sources": FROM_A, "unicast": "udp://:5000"}[way]
+    target = b.ipv4 if way == "unicast" else GROUP
+    with (
+        Sink(c, c.ipv4, 6000) as sink,
+        Relay(b, f"udp://{c.ipv4}:6000", source=source) as relay,
+        Sender(a, target) as sender,
+    ):
+        if way != "unicast":
+            lan.waitForMember(b, GROUP, a.ipv4)
+        with Stream(a, target, 5999):  # to another port, which is none of its business
+            other = FROM_A.replace("10.0.0.1", "10.0.0.3")
+            sender.stream(50)
+            with (
+                Program(b, *doctorCommand(source)) as one,
+                Program(b, *doctorCommand(other)) as two,
+            ):
+                sender.stream(1500, sink.read)
+                assert one.end() == 0, one.output
+                assert two.end() == (1 if way != "unicast" else 1), two.output
+        sender.stream(100, sink.read)
+        sink.waitFor(sender.sent - 1)
+        relay.reportOf(sender.sent)
+    assert sink.numbers == list(range(sender.sent))
+    assert "arrives from 10.0.0.1" in " ".join(one.output.split())
+    if way == "unicast":
+        assert "a relay has port 5000, so this is what comes to the interfaces" in one.output
+
+
+def doctorCommand(url: str) -> list[str]:
+    """The command line of a doctor."""
+    from tests.lan.program import twistd
+
+    return twistd("--doctor", url, "--seconds", "0.4")
+
+
+def test_withoutTheRightToLookLessIsKnown(lan: Lan) -> None:
+    """Without CAP_NET_RAW it still hears what comes to a socket, and says what it cannot see."""
+    with Stream(lan["a"], GROUP):
+        assertHealthy(doctor(lan["b"], URL, mayLook=False), "arrives from 10.0.0.1")
+        other = doctor(lan["b"], URL.replace("239.1.1.1", "239.1.1.2"), mayLook=False)
+    assertOnly(other, "fault", "traffic", "cannot be looked at (Operation not permitted)")
+
+
+# Interfaces and routes
+
+
+def test_anInterfaceThatIsMissingIsFound(lan: Lan) -> None:
+    """It says which there are."""
+    report = doctor(lan["b"], f"udp://{GROUP}:5000?interface=eth7")
+    assertOnly(report, "fault", "interface", "is not there", "eth0 (10.0.0.2")
+
+
+def test_anInterfaceThatIsDownIsFound(lan: Lan) -> None:
+    """The command switches it on."""
+    lan["b"].run("ip", "link", "set", "eth0", "down")
+    report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "interface", "switched off", "'ip link set dev eth0 up'")
+
+
+def test_aLostCarrierIsFound(lan: Lan) -> None:
+    """The other end of the cable is down."""
+    b = lan["b"]
+    b.setLink(up=False)
+    waitUntil(lambda: "NO-CARRIER" in b.run("ip", "link", "show", "eth0"), "the carrier is lost")
+    assertOnly(doctor(b, URL), "fault", "interface", "eth0 has no carrier")
+
+
+def test_aPartOfABridgeIsFound(lan: Lan) -> None:
+    """What arrives on it is the bridge's, so that is to be named."""
+    b = lan["b"]
+    b.run("ip", "link", "add", "br1", "type", "bridge")
+    b.run("ip", "link", "set", "eth0", "master", "br1")
+    with Stream(lan["a"], GROUP):
+        report = doctor(b, URL)
+    assertOnly(report, "fault", "interface", "part of the bridge br1", "have interface=br1")
+
+
+def test_anInterfaceWithoutMulticastIsFound(lan: Lan) -> None:
+    """Somebody has cleared its flag."""
+    lan["b"].run("ip", "link", "set", "eth0", "multicast", "off")
+    assertOnly(doctor(lan["b"], URL), "fault", "interface", "carries no multicast")
+
+
+def test_aMissingAddressIsFound(lan: Lan) -> None:
+    """Without one, memberships are reported from nowhere."""
+    b = lan["b"]
+    b.run("ip", "addr", "del", "10.0.0.2/24", "dev", "eth0")
+    with Stream(lan["a"], GROUP):
+        assertHas(doctor(b, URL), "doubt", "interface", "eth0 has no IPv4 address")
+    b.run("ip", "addr", "del", f"{b.linkLocal}/64", "dev", "eth0")
+    report = doctor(b, "udp://[ff15::1]:5000?interface=eth0")
+    assertOnly(report, "fault", "interface", "no IPv6 link-local address")
+
+
+def test_aMissingRouteIsFound(lan: Lan) -> None:
+    """Without an interface in the URL it is the routing table that has to lead to the group."""
+    lan["b"].run("ip", "route", "del", "224.0.0.0/4")
+    report = doctor(lan["b"], f"udp://{GROUP}:5000")
+    assertOnly(report, "fault", "route", "no route leads to 239.1.1.1", "interface=eth0")
+
+
+def test_aStreamOnAnotherInterfaceIsFound(lan: Lan) -> None:
+    """It is joined on eth0, and comes by eth1, where another program has it joined."""
+    b = lan["b"]
+    link, far = lan.addLink(b, "far", 4)
+    with listener(b, GROUP, groups=(GROUP,), interface=link.ipv4) as other:
+        other.waitFor("ready")
+        with Stream(far, GROUP):
+            report = doctor(b, URL)
+    assertHas(report, "fault", "route", "arrives by eth1, and is joined on eth0")
+
+
+def test_aStrictReversePathIsFound(lan: Lan) -> None:
+    """The route back to the sender leaves by another interface, and rp_filter is 1."""
+    lan.addLink(lan["b"], "far", 4)
+    offLink(lan, "dev eth1")
+    lan["b"].sysctl("net.ipv4.conf.eth0.rp_filter", 1)
+    with Stream(lan["a"], GROUP, source=OFF_LINK):
+        report = doctor(lan["b"], URL)
+        words = (OFF_LINK, "the route back leaves by eth1", "IPReversePathFilter rose by")
+        assertOnly(report, "fault", "rp_filter", *words, "eth0/rp_filter=2'")
+        unseen = doctor(lan["b"], URL.replace("//", f"//{OFF_LINK}@"), mayLook=False)
+        assertOnly(unseen, "fault", "rp_filter", OFF_LINK)
+        lan["b"].sysctl("net.ipv4.conf.eth0.rp_filter", 2)
+        assertHealthy(doctor(lan["b"], URL), f"arrives from {OFF_LINK}")
+
+
+def test_aReversePathWithoutARouteIsFound(lan: Lan) -> None:
+    """The kernel knows no way back to the sender at all."""
+    lan["a"].run("ip", "addr", "add", f"{OFF_LINK}/32", "dev", "eth0")
+    lan["b"].sysctl("net.ipv4.conf.eth0.rp_filter", 2)
+    with Stream(lan["a"], GROUP, source=OFF_LINK):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "rp_filter", "no route back", "'ip route add 192.0.2.7 dev eth0'")
+
+
+# Queriers and memberships
+
+
+@pytest.mark.parametrize("family", ["IGMP", "MLD"])
+def test_aForcedVersionIsFound(lan: Lan, family: str) -> None:
+    """A sysctl has the host use a version that knows no sources."""
+    if family == "IGMP":
+        lan["b"].sysctl("net.ipv4.conf.eth0.force_igmp_version", 2)
+        url, sysctl = FROM_A, "force_igmp_version=0"
+        address = GROUP
+    else:
+        lan["b"].sysctl("net.ipv6.conf.eth0.force_mld_version", 1)
+        address, sysctl = "ff15::1", "force_mld_version=0"
+        url = "udp://[fd00::1]@[ff15::1]:5000?interface=eth0"
+    with Stream(lan["a"], address):
+        report = doctor(lan["b"], url)
+    version = 2 if family == "IGMP" else 1
+    assertOnly(report, "fault", "querier", f"has to use {family}v{version}", sysctl)
+
+
+@pytest.mark.parametrize("family", ["IGMP", "MLD"])
+def test_anOldQuerierIsFound(lan: Lan, family: str) -> None:
+    """A switch asks in a version that knows no sources, and hosts have to answer in that."""
+    old = "mcast_igmp_version 2" if family == "IGMP" else "mcast_mld_version 1"
+    often = "mcast_query_interval 100 mcast_startup_query_interval 100"  # 1 s, the least there is
+    bridge = f"ip link set br0 type bridge {old} {often} mcast_querier"
+    for value in "01":  # which has it ask anew
+        lan.switch.namespace.run(*bridge.split(), value)
+    b = lan["b"]
+    if family == "IGMP":
+        waitUntil(lambda: "V2" in b.readNet("igmp"), "a query of IGMPv2 has come")
+    address = GROUP if family == "IGMP" else "ff15::1"
+    source = "10.0.0.1" if family == "IGMP" else "[fd00::1]"
+    host = address if family == "IGMP" else f"[{address}]"
+    with Stream(lan["a"], address):
+        report = doctor(b, f"udp://{source}@{host}:5000?interface=eth0", seconds=1.2)
+    version, querier = (2, "10.0.0.254") if family == "IGMP" else (1, "fe80::fe")
+    words = (f"has to use {family}v{version}", f"a query of {family}v{version} came from {querier}")
+    assertOnly(report, "fault", "querier", *words)
+
+
+def test_aBridgeWithoutQuerierIsFound(lan: Lan) -> None:
+    """A bridge of this host snoops, and nobody on it asks; with a querier nothing is wrong."""
+    a, b = lan["a"], lan["b"]
+    lan.switch.namespace.run("ip", "link", "set", "br0", "type", "bridge", "mcast_querier", "0")
+    b.run("ip", "link", "add", "br1", "type", "bridge", "mcast_snooping", "1")
+    b.run("ip", "link", "set", "eth0", "master", "br1")
+    b.run("ip", "addr", "del", "10.0.0.2/24", "dev", "eth0")
+    b.run("ip", "addr", "add", "10.0.0.2/24", "dev", "br1")
+    b.run("ip", "link", "set", "br1", "up")
+    waitUntil(lambda: "LOWER_UP" in b.run("ip", "link", "show", "br1"), "br1 has a carrier")
+    url = URL.replace("eth0", "br1")
+    with Stream(a, GROUP):
+        report = doctor(b, url)
+        assertOnly(report, "doubt", "querier", "br1 snoops, and nobody", "no IGMP querier")
+        b.run("ip", "link", "set", "br1", "type", "bridge", "mcast_querier", "1")
+        assertHealthy(doctor(b, url))
+
+
+def test_aLimitOfMembershipsIsFound(lan: Lan) -> None:
+    """No socket may join any group."""
+    lan["b"].sysctl("net.ipv4.igmp_max_memberships", 0)
+    assertOnly(doctor(lan["b"], URL), "fault", "membership", "igmp_max_memberships=20'")
+
+
+def test_aLimitOfSourcesIsFound(lan: Lan) -> None:
+    """The URL has more sources than a socket may have."""
+    lan["b"].sysctl("net.ipv4.igmp_max_msf", 1)
+    report = doctor(lan["b"], "--from", FROM_A, "--from", FROM_A.replace(".0.1@", ".0.3@"))
+    assertOnly(report, "fault", "membership", "it has 2 sources", "igmp_max_msf=2'")
+
+
+# What comes instead
+
+
+def test_aWrongSourceIsFound(lan: Lan) -> None:
+    """The group comes from another host than the one that was asked for."""
+    with Stream(lan["c"], GROUP):
+        report = doctor(lan["b"], FROM_A)
+    assertOnly(report, "fault", "source", "comes from 10.0.0.3, and not from 10.0.0.1")
+
+
+def test_aWrongPortIsFound(lan: Lan) -> None:
+    """The group comes to another port."""
+    with Stream(lan["a"], GROUP, 5004):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "port", "comes to port 5004, and not to 5000")
+
+
+def test_aWrongGroupIsFound(lan: Lan) -> None:
+    """Another group comes to the port, which a program here has joined."""
+    with listener(lan["b"], "239.1.1.9", groups=("239.1.1.9",)) as other:
+        other.waitFor("ready")
+        with Stream(lan["a"], "239.1.1.9"):
+            report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "group", "is for 239.1.1.9, and not for 239.1.1.1")
+
+
+def test_aWrongAddressIsFound(lan: Lan) -> None:
+    """Unicast comes to another address of this host."""
+    lan["b"].run("ip", "addr", "add", "10.0.0.22/24", "dev", "eth0")
+    with Stream(lan["a"], "10.0.0.22"):
+        report = doctor(lan["b"], "udp://10.0.0.2:5000")
+    assertOnly(report, "fault", "address", "is for 10.0.0.22, and not for 10.0.0.2")
+
+
+@pytest.mark.parametrize("url", [URL, "udp://[ff15::1]:5000?interface=eth0", "udp://:5000"])
+def test_silenceIsFound(lan: Lan, url: str) -> None:
+    """Nobody sends; what can be seen of that is said, with what to look at."""
+    report = doctor(lan["b"], url)
+    assertOnly(report, "fault", "traffic", "nothing", "tcpdump -ni", "AF_PACKET: nothing for it")
+
+
+def test_twoSendersAreFound(lan: Lan) -> None:
+    """Two hosts send to one group, and what they send would be mixed."""
+    with Stream(lan["a"], GROUP), Stream(lan["c"], GROUP):
+        report = doctor(lan["b"], URL)
+        assertOnly(
+            report, "doubt", "traffic", "2 hosts send to this group", "10.0.0.1 and 10.0.0.3"
+        )
+        assertHealthy(doctor(lan["b"], FROM_A))
+
+
+def test_aSwitchThatFloodsIsFound(lan: Lan) -> None:
+    """A group that nobody here has joined comes to the port, since the switch does not snoop."""
+    bridge = "ip link set br0 type bridge mcast_snooping 0"
+    lan.switch.namespace.run(*bridge.split())
+    with Stream(lan["a"], GROUP), Stream(lan["c"], "239.9.9.9"):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "doubt", "leak", "239.9.9.9, which nobody on this host has joined")
+
+
+@pytest.mark.parametrize("hearsAll", [True, False])
+def test_aProgramThatHearsEveryGroupIsFound(lan: Lan, hearsAll: bool) -> None:
+    """It is bound to every address, and IP_MULTICAST_ALL is as it is unless told otherwise."""
+    with listener(lan["b"], all=hearsAll) as other, Stream(lan["a"], GROUP):
+        other.waitFor("ready")
+        report = doctor(lan["b"], URL)
+        number = other._process.pid
+    found = [each for each in report.findings if each[1] != "memory"]
+    if hearsAll:
+        assert ("doubt", "leak") in found, report.text
+        assert f"(process {number}) is bound to every address" in report.words
+        assert "IP_MULTICAST_ALL is 1" in report.words
+    else:
+        assert found == [], report.text
+
+
+# How it arrives
+
+
+@pytest.mark.parametrize("isOnLink", [True, False])
+def test_aTTLOf1IsFound(lan: Lan, isOnLink: bool) -> None:
+    """From the link itself it is worth a note; from beyond a router it will not last."""
+    if not isOnLink:
+        offLink(lan, "via 10.0.0.1")
+    with Stream(lan["a"], GROUP, ttl=1, source="" if isOnLink else OFF_LINK):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "note" if isOnLink else "doubt", "TTL", "TTL 1", "?ttl=16")
+
+
+def test_aTTLOf0IsFound(lan: Lan) -> None:
+    """No kernel sends that, but there are programs that write packets by themselves."""
+    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, ttl=0)):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "doubt", "TTL", "TTL 0: it should never leave its sender")
+
+
+@pytest.mark.parametrize("address", [GROUP, "ff15::1"])
+def test_fragmentsAreFound(lan: Lan, address: str) -> None:
+    """The datagrams are larger than the link's MTU."""
+    url = URL if address == GROUP else f"udp://[{address}]:5000?interface=eth0"
+    with Stream(lan["a"], address, size=3000):
+        report = doctor(lan["b"], url)
+    assertOnly(report, "doubt", "traffic", "comes in fragments", "3,000 bytes each")
+
+
+def test_fragmentsThatNeverMakeADatagramAreFound(lan: Lan) -> None:
+    """Only the first one of each comes."""
+    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, place=0x2000)):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "fragments", "never all of a datagram")
+
+
+def test_wrongChecksumsAreFound(lan: Lan) -> None:
+    """The kernel counts them and drops them."""
+    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, checksum=0x1234)):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "checksum", "wrong checksum", "Udp.InCsumErrors rose by")
+
+
+def test_ourOwnAddressAsTheSourceIsFound(lan: Lan) -> None:
+    """Two hosts have one address, or there is a loop."""
+    with RawStream(lan["a"], GROUP, packet("10.0.0.2", GROUP)):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "source", "an address of this host (10.0.0.2)")
+
+
+def test_aFirewallIsFound(lan: Lan) -> None:
+    """A rule drops the stream; it is shown."""
+    nft = needs("nft")
+    rules = (
+        "add table inet t; add chain inet t in { type filter hook input priority 0; }; "
+        "add rule inet t in udp dport 5000 drop"
+    )
+    lan["b"].run(nft, rules)
+    with Stream(lan["a"], GROUP):
+        report = doctor(lan["b"], URL)
+    assertOnly(report, "fault", "firewall", "table inet t, chain in: udp dport 5000 drop")
+
+
+def test_whatDropsUnseenIsSaidToBeUnknown(lan: Lan) -> None:
+    """Something that is no firewall drops what comes to the interface."""
+    tc = needs("tc")
+    b = lan["b"]
+    try:
+        b.run(tc, "qdisc", "add", "dev", "eth0", "clsact")
+        b.run(tc, *"filter add dev eth0 ingress matchall action drop".split())
+    except Exception as error:  # noqa: BLE001 - whatever the kernel lacks
+        pytest.skip(f"this kernel has no such filter: {error}")
+    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP)):
+        # What drops everything drops queries, too, so that the switch soon forgets the member.
+        report = doctor(b, URL)
+    assertOnly(report, "fault", "traffic", "something in this host drops it", "tc filter")
+
+
+def test_dropsForWantOfRoomAreFound(lan: Lan) -> None:
+    """A program that does not read loses what comes to it, and is named."""
+    with ExitStack() as entered:
+        other = entered.enter_context(listener(lan["b"], GROUP, groups=(GROUP,)))
+        other.waitFor("ready")
+        entered.enter_context(Stream(lan["a"], GROUP))
+        report = doctor(lan["b"], URL)
+        number = other._process.pid
+    assertHas(report, "fault", "memory", f"(process {number}) loses datagrams", "rmem_max")
+    assert "arrives from 10.0.0.1" in report.words
+
+
+# Ports
+
+
+def test_aPortThatIsTakenIsFound(lan: Lan) -> None:
+    """Another program has it and does not share it; for unicast, and for a group."""
+    b = lan["b"]
+    with listener(b, reuse=0) as other:
+        other.waitFor("ready")
+        for url in ("udp://:5000", URL):
+            report = doctor(b, url)
+            assertOnly(report, "fault", "port", f"(process {other._process.pid}) has port 5000")
+
+
+def test_anAddressThatIsNotOursIsFound(lan: Lan) -> None:
+    """Nothing can be received there."""
+    report = doctor(lan["b"], "udp://10.0.0.77:5000")
+    assertOnly(report, "fault", "address", "10.0.0.77 is no address of this host")
+
+
+def test_aPortThatIsNotAllowedIsFound(lan: Lan) -> None:
+    """Ports that need a right are refused to who has none."""
+    lan["b"].sysctl("net.ipv4.ip_unprivileged_port_start", 6000)
+    without = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 10, 0, 0, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", without, *doctorCommand("udp://:5000")]
+    with Program(lan["b"], *command) as program:
+        assert program.end() == 1
+    assert "FAULT (port)" in program.output
+    assert "CAP_NET_BIND_SERVICE" in program.output
+
+
+# Outputs
+
+
+def test_faultsOfOutputsAreFound(lan: Lan) -> None:
+    """Each output is examined by itself, and what is wrong with it said."""
+    b = lan["b"]
+    lan.addLink(b, "far", 4)
+    b.run("ip", "link", "set", "eth1", "mtu", "1000")
+    outputs = {
+        "udp://239.2.2.2:6000?interface=eth7": ("fault", "interface"),
+        "udp://192.0.2.1:6000": ("fault", "route"),
+        "udp://nowhere.invalid:6000": ("fault", "name"),
+        "udp://10.0.0.9@10.0.0.3:6000": ("fault", "address"),
+        "udp://239.2.2.2:6001": ("note", "TTL"),
+        "udp://239.2.2.2:6002?interface=eth1&ttl=8": ("doubt", "MTU"),
+    }
+    arguments = [word for url in outputs for word in ("--to", url)]
+    with Stream(lan["a"], GROUP):
+        report = doctor(b, "--from", URL, *arguments)
+    for url, (severity, check) in outputs.items():
+        assert f"{severity.upper()} ({check}) {url}\n" in report.text
+    assert len(report.findings) == len(outputs), report.text
+    assert report.status == 1
+    severities = [severity for severity, _ in report.findings]
+    assert severities == ["fault"] * 4 + ["doubt", "note"]
+
+
+@pytest.mark.parametrize("isUp", [True, False])
+def test_anOutputWhoseLinkIsDownIsFound(lan: Lan, isUp: bool) -> None:
+    """Down, or without a carrier, which the kernel tells nobody who sends."""
+    b = lan["b"]
+    _, far = lan.addLink(b, "far", 4)
+    if isUp:
+        far.links["eth0"].switch.setPort(b, up=False)
+        waitUntil(lambda: "NO-CARRIER" in b.run("ip", "link", "show", "eth1"), "no carrier")
+    else:
+        b.run("ip", "link", "set", "eth1", "down")
+    with Stream(lan["a"], GROUP):
+        report = doctor(b, "--from", URL, "--to", "udp://239.2.2.2:6000?interface=eth1&ttl=8")
+    words = "eth1 has no carrier" if isUp else "eth1 is switched off"
+    assertOnly(report, "fault", "interface", words)
