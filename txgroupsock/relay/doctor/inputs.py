@@ -9,6 +9,7 @@ from attrs import evolve
 
 from txgroupsock.primitives import UnknownInterface
 from txgroupsock.primitives.errors import bindAdvice
+from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.primitives.sockaddr import IPAddress, withoutScope
 from txgroupsock.relay.doctor import (
     firewall,
@@ -46,6 +47,7 @@ class InputExamination:
         self._subject = model.name
         self._address = withoutScope(model.address)
         self._index = 0
+        self._wasJoined = False  # by others
         self._link: Link | None = None
         self._seen: list[str] = []
         self._findings: list[Finding] = []
@@ -109,6 +111,7 @@ class InputExamination:
         host, model = self._host, self._model
         sockets = host.socketsOf(self._address, model.port)
         before = host.kernel.counters()
+        self._wasJoined = HostState().hasJoined(self._index, model.address)
         heard = self._hear()
         if heard is None:
             return
@@ -212,7 +215,7 @@ class InputExamination:
         if sighting.wanted and heard.atSocket is not None:
             yield self._blocked(sighting.wanted, rises)
             return
-        if model.sources:
+        if model.sources and self._harmsNobody(heard):
             sighting = self._fromAnybody(sighting)
         if sighting.elsewhere:
             flow, tally = next(iter(sighting.elsewhere.items()))
@@ -231,6 +234,15 @@ class InputExamination:
             other = rpfilter.droppedAnyway(subject, self._name, mode, dropped)
             yield from (other,) if other is not None else ()
         yield found
+
+    def _harmsNobody(self, heard: Heard) -> bool:
+        """
+        Whether the group may be joined from any source: while a switch goes over from some sources
+        to all, it may lose what others on this host hear of them.
+        """
+        if heard.atInterfaces is None:
+            return not self._wasJoined
+        return all(flow.destination != self._address for flow in heard.atInterfaces)
 
     def _fromAnybody(self, sighting: traffic.Sighting) -> traffic.Sighting:
         """Listen to any source of the group, to see who else sends."""
