@@ -36,6 +36,7 @@ def completions() -> Completions:
             "demo": Completer(descr="seconds"),
             "doctor": _shapes(FROM, "URL"),
             "from": _shapes(FROM, "URL"),
+            "seconds": Completer(descr="seconds"),
             "to": _shapes(TO, "URL"),
             "viewers": _shapes((VIEWERS_ENDPOINT,), "endpoint"),
             "workers": _workers,

@@ -76,11 +76,7 @@ class Kernel:
         """The programs that have these sockets, as far as this user may see."""
         found: dict[int, Program] = {}
         for process in self.proc.glob("[0-9]*"):
-            try:
-                links = [(each.name, str(each.readlink())) for each in (process / "fd").iterdir()]
-            except OSError:
-                continue
-            for descriptor, link in links:
+            for descriptor, link in _linksIn(process / "fd"):
                 socket = _SOCKET.fullmatch(link)
                 if socket and int(socket[1]) in inodes:
                     program = self._program(process, int(descriptor))
@@ -200,6 +196,19 @@ def _addressIn(hexadecimal: str) -> IPAddress:
     """An address as the kernel prints it: 32-bit words in its own byte order."""
     words = [hexadecimal[at : at + 8] for at in range(0, len(hexadecimal), 8)]
     return ipaddress.ip_address(b"".join(int(each, 16).to_bytes(4, _ENDIAN) for each in words))
+
+
+def _linksIn(folder: Path) -> Iterator[tuple[str, str]]:
+    """The names in a folder, and where each leads, as far as this user may see."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        try:
+            yield name, os.readlink(folder / name)
+        except OSError:  # closed meanwhile
+            continue
 
 
 def _read(path: Path) -> str | None:

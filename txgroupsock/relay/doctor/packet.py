@@ -62,7 +62,7 @@ def packetIn(data: bytes, protocol: int) -> Packet | Query | None:
             return _in4(data)
         if protocol == ETH_P_IPV6:
             return _in6(data)
-    except (struct.error, IndexError):  # it is too short
+    except (struct.error, IndexError, ValueError):  # it is too short
         pass
     return None
 
