@@ -11,6 +11,9 @@ import pytest
 from tests.lan.doctor import RawStream, Report, Stream, doctor, packet
 from tests.lan.program import Program, needs, twistd, waitUntil
 from tests.lan.relaying import Relay, Sender, Sink
+from txgroupsock.relay.doctor import Host as KnownHost
+from txgroupsock.relay.doctor import Patient, examine, querier
+from txgroupsock.relay.model import InputModel
 from txgroupsock.testing.lan import Host, Lan
 from txgroupsock.testing.namespaces import CommandFailed
 
@@ -311,6 +314,17 @@ def test_aBridgeWithoutQuerierIsFound(lan: Lan) -> None:
         assertOnly(report, "doubt", "querier", "br1 snoops, and nobody", "no IGMP querier")
         b.run("ip", "link", "set", "br1", "type", "bridge", "mcast_querier", "1")
         assertHealthy(doctor(b, url))
+
+
+def test_aSwitchThatNobodyAsksOnIsFound(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens for longer than two minutes, of which this is an instant, hears no query."""
+    monkeypatch.setattr(querier, "ENOUGH", 0.2)
+    lan.switch.namespace.run("ip", "link", "set", "br0", "type", "bridge", "mcast_querier", "0")
+    with Stream(lan["a"], GROUP), lan["b"]:
+        [diagnosis] = examine([Patient(InputModel.parse(URL))], KnownHost(0.3))
+    [finding] = [each for each in diagnosis.findings if each.check != "memory"]
+    assert (finding.severity, finding.check) == ("doubt", "querier")
+    assert "nobody asks for members on the link of eth0" in finding.text
 
 
 def test_aLimitOfMembershipsIsFound(lan: Lan) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.support import freePort
-from txgroupsock.relay.doctor import command
+from txgroupsock.relay.doctor import Patient, command
 from txgroupsock.relay.doctor.command import patientsOf
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.tap import Options
@@ -63,7 +63,7 @@ def test_severalStreamsAreListenedToAtOnce(monkeypatch: pytest.MonkeyPatch) -> N
     lines: list[str] = []
     found = command.diagnose
 
-    def diagnose(patients: list[command.Patient], seconds: float) -> tuple[list[str], int]:
+    def diagnose(patients: list[Patient], seconds: float) -> tuple[list[str], int]:
         made, status = found(patients, seconds)
         lines.extend(made)
         return made, status

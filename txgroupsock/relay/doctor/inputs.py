@@ -168,14 +168,17 @@ class InputExamination:
         if not name:
             return
         version = model.address.version
+        queries = [query for where, query in heard.queries if where == name]
         self._findings += querier.checkVersion(
             self._subject,
             model,
             name,
             host.state.igmpVersion(self._index) if version == 4 else None,
             querier.forcedVersion(host.kernel, version, name),
-            [query for where, query in heard.queries if where == name],
+            queries,
         )
+        if heard.atInterfaces is not None and name != "lo":
+            self._findings += querier.checkAbsence(self._subject, name, queries, heard.seconds)
 
     def _judge(self, heard: Heard, rises: Mapping[str, int]) -> None:
         model, host = self._model, self._host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from txgroupsock.primitives import MembershipError
 from txgroupsock.primitives.errors import GroupsockError
 from txgroupsock.relay.doctor.finding import Finding
 from txgroupsock.relay.model import InputModel
@@ -44,13 +45,15 @@ def checkLimits(
 
 
 def notJoined(subject: str, error: OSError) -> Finding:
-    """The group could not be joined, for whatever reason the kernel gave."""
+    """The group could not be joined, or no socket be had, for whatever reason the kernel gave."""
     advice = error.advice if isinstance(error, GroupsockError) else ""
     return Finding(
         CHECK,
         "fault",
         subject,
-        "the group cannot be joined",
+        "the group cannot be joined"
+        if isinstance(error, MembershipError)
+        else "no socket can be opened to listen",
         (str(error),),
         advice or "see what the error says",
     )

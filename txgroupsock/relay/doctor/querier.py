@@ -18,6 +18,7 @@ from txgroupsock.relay.model import InputModel
 
 CHECK = "querier"
 INTERVAL = 125  # seconds from one query to the next, unless somebody changed it
+ENOUGH = 130.0  # seconds after which one should have come
 
 
 def checkVersion(
@@ -87,6 +88,26 @@ def checkBridge(subject: str, link: Link, group: IPAddress) -> Iterator[Finding]
     )
 
 
+def checkAbsence(
+    subject: str, name: str, queries: Collection[Query], seconds: float
+) -> Iterator[Finding]:
+    """
+    Whether anybody on the link asks for members at all.
+
+    @param seconds: how long was listened to the link itself.
+    """
+    if seconds >= ENOUGH and not queries:
+        yield Finding(
+            CHECK,
+            "doubt",
+            subject,
+            f"nobody asks for members on the link of {name}: a switch that snoops forgets them after "
+            "some minutes, and then the stream stops",
+            (f"AF_PACKET: no query came in {seconds:.0f} s; queriers ask every {INTERVAL} s",),
+            "switch on the querier of the switch, or multicast routing on a router of that link",
+        )
+
+
 def unasked(queries: Collection[Query], seconds: float) -> str:
     """What was heard of a querier, for who wonders why nothing arrives."""
     if queries:
@@ -95,7 +116,7 @@ def unasked(queries: Collection[Query], seconds: float) -> str:
     return (
         f"no query for members was heard in {seconds:.1f} s; there is one every {INTERVAL} s if "
         "there is a querier, without which a snooping switch forgets members: listen longer with "
-        f"--seconds {INTERVAL + 10}"
+        f"--seconds {ENOUGH + 5:.0f}"
     )
 
 

@@ -27,11 +27,11 @@ class DoctorAPI:
         """@param reactor: provides C{IReactorThreads}."""
         self._reactor = reactor
         self._control = control
-        self._isBusy = self._isClosed = False
+        self._isBusy = self._isStopped = False
 
     def close(self) -> None:
         """Have an examination that goes on end at once."""
-        self._isClosed = True
+        self._isStopped = True
 
     async def examine(self, body: bytes) -> Answer:
         """
@@ -42,9 +42,9 @@ class DoctorAPI:
         patients, seconds = self._wanted(body)
         if self._isBusy:
             raise Refusal(409, "another stream is being examined; ask again when that is over")
-        self._isBusy = True
+        self._isBusy, self._isStopped = True, False
         # It runs no programs and looks into none: a service is often forbidden to.
-        host = Host(seconds, lambda: self._isClosed, isThorough=False)
+        host = Host(seconds, lambda: self._isStopped, isThorough=False)
         work: Callable[[], Any] = lambda: reportJSON(examine(patients, host))  # noqa: E731 - typed
         try:
             pool = self._reactor.getThreadPool()
