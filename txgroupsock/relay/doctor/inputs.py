@@ -186,6 +186,7 @@ class InputExamination:
         arrived = heard.atSocket
         if arrived is None:  # nobody but the relay has a socket
             arrived = {flow: each for flow, each in sighting.wanted.items() if flow.port}
+        arrived = dict(sorted(arrived.items(), key=lambda each: each[0].source.packed))
         if not arrived:
             self._findings += self._missing(heard, sighting, rises)
             return

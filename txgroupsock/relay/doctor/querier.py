@@ -101,7 +101,7 @@ def checkAbsence(
             CHECK,
             "doubt",
             subject,
-            f"nobody asks for members on the link of {name}: a switch that snoops forgets them after "
+            f"nobody asks for members on the link of {name}: a snooping switch forgets them after "
             "some minutes, and then the stream stops",
             (f"AF_PACKET: no query came in {seconds:.0f} s; queriers ask every {INTERVAL} s",),
             "switch on the querier of the switch, or multicast routing on a router of that link",
