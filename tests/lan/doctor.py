@@ -123,15 +123,17 @@ class Stream:
 
 
 class RawStream(Stream):
-    """One whose packets are written by hand, to a group."""
+    """One whose packets are written by hand; what is for no group is broadcast on the link."""
 
     def __init__(self, host: Host, group: str, packet: bytes, port: int = 5000) -> None:
         """@param packet: an IPv4 packet, headers and all."""
         super().__init__(host, group, port)
         self._raw = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._raw.bind((host.interface, 0))
-        low = bytes([socket.inet_aton(group)[1] & 0x7F]) + socket.inet_aton(group)[2:]
-        to, mac = b"\x01\x00\x5e" + low, bytes.fromhex(host.mac.replace(":", ""))
+        packed, to = socket.inet_aton(group), b"\xff" * 6
+        if packed[0] >= 224:
+            to = b"\x01\x00\x5e" + bytes([packed[1] & 0x7F]) + packed[2:]
+        mac = bytes.fromhex(host.mac.replace(":", ""))
         self._frame = to + mac + b"\x08\x00" + packet
 
     def __exit__(self, *exception: object) -> None:

@@ -489,7 +489,7 @@ def test_whatDropsUnseenIsSaidToBeUnknown(lan: Lan) -> None:
     """Something that is no firewall drops what comes to the interface: here, a sysctl."""
     b = lan["b"]
     b.sysctl("net.ipv4.conf.eth0.drop_unicast_in_l2_multicast", 1)
-    with RawStream(lan["a"], b.ipv4, packet("10.0.0.1", b.ipv4)):  # to the MAC address of a group
+    with RawStream(lan["a"], b.ipv4, packet("10.0.0.1", b.ipv4)):
         report = doctor(b, "udp://:5000")
     assertOnly(report, "fault", "traffic", "something in this host drops it", "tc filter")
 
