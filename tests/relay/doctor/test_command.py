@@ -56,6 +56,16 @@ def test_silenceIsAFault(capsys: pytest.CaptureFixture[str]) -> None:
         assert text.endswith("1 fault\n")
 
 
+def test_aCircleIsAFault(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one route, or through another; a route that only feeds another is none."""
+    first, second, third = (f"udp://127.0.0.1:{freePort()}" for _ in range(3))
+    chain = ["--doctor", "--from", first, "--to", second, "--from", second, "--to"]
+    ended(*chain, first, "--seconds=0.05")
+    assert f"FAULT (loop) {first}\n" in capsys.readouterr().out
+    ended(*chain, third, "--seconds=0.05")
+    assert "(loop)" not in capsys.readouterr().out
+
+
 def test_severalStreamsAreListenedToAtOnce(monkeypatch: pytest.MonkeyPatch) -> None:
     """All those that are named, and only once if they are named twice."""
     urls = [f"udp://127.0.0.1:{freePort()}" for _ in range(3)]

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from txgroupsock.relay.doctor.finding import Diagnosis
+from txgroupsock.relay.circles import closingCircles, feeds
+from txgroupsock.relay.doctor.finding import Diagnosis, Finding
 from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.inputs import InputExamination
 from txgroupsock.relay.doctor.outputs import examineOutput
 from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.plan import RouteModel
 
 SECONDS: Final = 2.0
 """How long is listened to each stream, unless told otherwise."""
@@ -50,7 +52,29 @@ def examine(patients: Sequence[Patient], host: Host) -> list[Diagnosis]:
         incoming = patient.input and examinations[patient.input.received].largest
         for output in patient.outputs:
             sizes[output] = max(sizes.get(output, 0), incoming or 0)
+    loops = _loops(patients)
     for output, size in sizes.items():
         if not host.isStopped():
-            found.append(examineOutput(output, host.state, host.links, size))
+            diagnosis = examineOutput(output, host.state, host.links, size)
+            findings = (*loops.get(output, ()), *diagnosis.findings)
+            found.append(evolve(diagnosis, findings=findings))
+    return found
+
+
+def _loops(patients: Sequence[Patient]) -> dict[OutputModel, list[Finding]]:
+    """The outputs that close a circle, through which everything would go round without end."""
+    routes = [RouteModel(each.input, each.outputs) for each in patients if each.input is not None]
+    feeding = feeds(routes)
+    found: dict[OutputModel, list[Finding]] = {}
+    for edge in closingCircles(feeding):
+        output, fed = feeding[edge], routes[edge[1]].input
+        finding = Finding(
+            "loop",
+            "fault",
+            str(output),
+            "what is sent there comes in again, and would go round without end",
+            (f"the input {fed.name} receives what goes to {output}",),
+            "send it to another group or port, or by another interface than that of the input",
+        )
+        found.setdefault(output, []).append(finding)
     return found

@@ -193,7 +193,9 @@ class InputExamination:
         self.largest = max(each.largest for each in arrived.values())
         self._seen += traffic.arrives(arrived, heard.seconds)
         onLink = frozenset(each.source for each in arrived if self._isOnLink(each.source))
-        self._findings += traffic.checkArriving(self._subject, model, arrived, onLink)
+        self._findings += traffic.checkArriving(
+            self._subject, model, arrived, host.addresses, onLink
+        )
         joined = host.kernel.joined(model.address.version)
         self._findings += traffic.checkLeak(self._subject, model, sighting, joined)
 

@@ -85,12 +85,14 @@ def checkArriving(
     subject: str,
     model: InputModel,
     heard: Tallies,
-    networks: frozenset[IPAddress] | None,
+    ours: frozenset[IPAddress],
+    onLink: frozenset[IPAddress],
 ) -> Iterator[Finding]:
     """
     What may be wrong with a stream that arrives.
 
-    @param networks: senders that are on the link itself; L{None} if that is not known.
+    @param ours: the addresses of this host.
+    @param onLink: the senders that are on the link itself.
     """
     if model.isMulticast and not model.sources and len(heard) > 1:
         senders = _list(each.source for each in heard)
@@ -100,11 +102,12 @@ def checkArriving(
             subject,
             f"{len(heard)} hosts send to this group and port, and what they send is mixed",
             tuple(_counted(flow, tally) for flow, tally in heard.items()),
-            f"name the source that is wanted, as in udp://{next(iter(heard)).source}@GROUP:PORT; "
+            f"name the source that is wanted, as in udp://{_inURL(next(iter(heard)).source)}@GROUP:PORT; "
             f"there are {senders}",
         )
     for flow, tally in heard.items():
-        yield from _checkTTL(subject, flow, tally, networks)
+        if flow.source not in ours:
+            yield from _checkTTL(subject, flow, tally, isOnLink=flow.source in onLink)
         if tally.fragments:
             yield Finding(
                 CHECK,
@@ -117,9 +120,7 @@ def checkArriving(
             )
 
 
-def _checkTTL(
-    subject: str, flow: Flow, tally: Tally, onLink: frozenset[IPAddress] | None
-) -> Iterator[Finding]:
+def _checkTTL(subject: str, flow: Flow, tally: Tally, *, isOnLink: bool) -> Iterator[Finding]:
     if not flow.destination.is_multicast or not tally.ttls or min(tally.ttls) > 1:
         return
     least = min(tally.ttls)
@@ -128,7 +129,7 @@ def _checkTTL(
     if least == 0:
         text = f"what {flow.source} sends arrives with TTL 0: it should never leave its sender"
         yield Finding("TTL", "doubt", subject, text, evidence, remedy)
-    elif onLink is not None and flow.source in onLink:
+    elif isOnLink:
         text = f"what {flow.source} sends has TTL 1: it does not cross any router"
         yield Finding("TTL", "note", subject, text, evidence, remedy)
     else:
@@ -177,7 +178,7 @@ def checkMissing(subject: str, model: InputModel, sighting: Sighting) -> Finding
             subject,
             f"the group comes from {who}, and not from {_list(model.sources)}",
             _evidence(sighting.otherSources),
-            f"have {next(iter(sighting.otherSources)).source}@ in the URL, or no source at all; "
+            f"have {_inURL(next(iter(sighting.otherSources)).source)}@ in the URL, or no source; "
             "or see why the right one does not send",
         )
     if sighting.otherPorts:
@@ -199,7 +200,7 @@ def checkMissing(subject: str, model: InputModel, sighting: Sighting) -> Finding
             subject,
             f"what comes to port {port} is for {others}, and not for {address}",
             _evidence(sighting.otherGroups),
-            f"have {next(iter(sighting.otherGroups)).destination} in the URL, or have the sender "
+            f"have {_inURL(next(iter(sighting.otherGroups)).destination)} in the URL, or the sender "
             f"send to {address}",
         )
     return None
@@ -323,6 +324,10 @@ def _counted(flow: Flow, tally: Tally) -> str:
     by = f" by {flow.interface}" if flow.interface else ""
     port = f" port {flow.port}" if flow.port else ""
     return f"{tally.datagrams:,} from {flow.source} to {flow.destination}{port}{by}"
+
+
+def _inURL(address: IPAddress) -> str:
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _list(items: object) -> str:
