@@ -95,15 +95,15 @@ def checkArriving(
     @param onLink: the senders that are on the link itself.
     """
     if model.isMulticast and not model.sources and len(heard) > 1:
-        senders = _list(each.source for each in heard)
+        senders = [each.source for each in heard]
         yield Finding(
             CHECK,
             "doubt",
             subject,
             f"{len(heard)} hosts send to this group and port, and what they send is mixed",
             tuple(_counted(flow, tally) for flow, tally in heard.items()),
-            f"name the source that is wanted, as in udp://{_inURL(next(iter(heard)).source)}@GROUP:PORT; "
-            f"there are {senders}",
+            f"name the source that is wanted, as in udp://{_inURL(senders[0])}@GROUP:PORT; there are "
+            f"{_list(senders)}",
         )
     for flow, tally in heard.items():
         if flow.source not in ours:
@@ -193,15 +193,14 @@ def checkMissing(subject: str, model: InputModel, sighting: Sighting) -> Finding
         )
     if sighting.otherGroups:
         what = "group" if model.isMulticast else "address"
-        others = _list(each.destination for each in sighting.otherGroups)
+        found = [each.destination for each in sighting.otherGroups]
         return Finding(
             what,
             "fault",
             subject,
-            f"what comes to port {port} is for {others}, and not for {address}",
+            f"what comes to port {port} is for {_list(found)}, and not for {address}",
             _evidence(sighting.otherGroups),
-            f"have {_inURL(next(iter(sighting.otherGroups)).destination)} in the URL, or the sender "
-            f"send to {address}",
+            f"have {_inURL(found[0])} in the URL, or the sender send to {address}",
         )
     return None
 
