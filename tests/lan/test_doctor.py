@@ -519,6 +519,22 @@ def test_aPortThatIsTakenIsFound(lan: Lan) -> None:
             assertOnly(report, "fault", "port", f"(process {other._process.pid}) has port 5000")
 
 
+def test_theDoctorsOwnSocketsDoNotCount(lan: Lan) -> None:
+    """It listens to a group and to unicast on one port at once, and takes neither for another's."""
+    with listener(lan["b"], reuse=0) as other:
+        other.waitFor("ready")
+        report = doctor(lan["b"], "udp://:5000", "--doctor", "udp://[::]:5001")
+        assert "a relay has port" not in report.text
+        assert ("fault", "port") in report.findings
+    with Stream(lan["a"], GROUP), Stream(lan["a"], lan["b"].ipv4, 5001):
+        urls = URL, "--doctor", "udp://10.0.0.2:5001", "--doctor", URL.replace("5000", "5001")
+        report = doctor(lan["b"], *urls)
+    assert report.text.count("arrives from 10.0.0.1") == 2, report.text
+    assert [each for each in report.findings if each[0] != "note"] == [("fault", "port")]
+    both = doctor(lan["b"], "udp://:5001", "--doctor", URL.replace("5000", "5001"))
+    assert "two of these inputs want port 5001" in both.words
+
+
 def test_anAddressThatIsNotOursIsFound(lan: Lan) -> None:
     """Nothing can be received there."""
     report = doctor(lan["b"], "udp://10.0.0.77:5000")

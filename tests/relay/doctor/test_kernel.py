@@ -12,6 +12,7 @@ import pytest
 
 from txgroupsock.relay.doctor.kernel import (
     Kernel,
+    isRelay,
     joined4,
     joined6,
     listedCounters,
@@ -116,6 +117,20 @@ def test_theLargerSettingHolds(tmp_path: Path) -> None:
     assert kernel.effective("ipv4", "rp_filter", "eth1") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("twistd -n groupsock-relay --from udp://:5", True),
+        ("python -c from#txgroupsock.relay.workerprocess#import#x 3", True),
+        ("twistd groupsock-relay --doctor udp://:5", False),
+        ("twistd web", False),
+    ],
+)
+def test_aRelayIsKnownByItsCommandLine(line: str, expected: bool) -> None:
+    """And so is its worker; a doctor is none."""
+    assert isRelay([each.replace("#", " ") for each in line.split()]) == expected
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these tables")
 def test_theOwnerOfASocketIsFound() -> None:
     """This process is, and counts as the relay itself."""
@@ -126,3 +141,4 @@ def test_theOwnerOfASocketIsFound() -> None:
         owner = Kernel().ownersOf({found.inode})[found.inode]
         assert (owner.pid, owner.descriptor) == (os.getpid(), sock.fileno())
         assert owner.isRelay
+        assert found.inode in Kernel().ownSockets()

@@ -22,12 +22,13 @@ class Host:
 
     @ivar seconds: how long is listened to each stream.
     @ivar isStopped: asked ten times a second whether to end at once.
-    @ivar isThorough: whether other programs may be run and asked, which a service should not.
+    @ivar isCommand: whether this is a process of the doctor's own.  Then it may run other programs
+        and ask them, which a service should not, and the sockets of this process do not count.
     """
 
     seconds: float = 2.0
     isStopped: Callable[[], bool] = lambda: False
-    isThorough: bool = True
+    isCommand: bool = True
     kernel: Kernel = field(factory=Kernel)
     state: HostState = field(factory=HostState)
 
@@ -58,17 +59,19 @@ class Host:
     @cached_property
     def rules(self) -> Rules:
         """Those of its firewall."""
-        if not self.isThorough:
+        if not self.isCommand:
             return Rules(unread=("the firewall is read by --doctor on the command line only",))
         return readRules()
 
     def socketsOf(self, address: IPAddress, port: int) -> list[UDPSocket]:
         """The UDP sockets of this host that what is sent to an address and port may be for."""
         found = [each for version in (4, 6) for each in self.kernel.sockets(version) or ()]
+        ours = self.kernel.ownSockets() if self.isCommand else set()
         return [
             each
             for each in found
             if each.port == port and each.has(address) and not each.isConnected
+            if each.inode not in ours
         ]
 
     def nameOf(self, index: int) -> str:

@@ -124,7 +124,7 @@ class InputExamination:
             )
         if model.isMulticast:
             version = model.address.version
-            known = sharing.optionsOf(sockets, host.owners, version) if host.isThorough else {}
+            known = sharing.optionsOf(sockets, host.owners, version) if host.isCommand else {}
             self._findings += sharing.checkLeaks(self._subject, model, sockets, host.owners, known)
             self._checkVersion(heard)
         self._judge(heard, rises)
@@ -146,7 +146,8 @@ class InputExamination:
         """Somebody has the port: look only at what comes to the interfaces."""
         host, model, subject = self._host, self._model, self._subject
         sockets = host.socketsOf(self._address, model.port)
-        found = sharing.taken(subject, model, error, sockets, host.owners)
+        isKnown = host.kernel.sockets(4) is not None
+        found = sharing.taken(subject, model, error, sockets, host.owners, isKnown=isKnown)
         if found is not None:
             self._findings.append(found)
             if found.severity == "fault":

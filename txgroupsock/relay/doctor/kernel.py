@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -72,6 +72,11 @@ class Kernel:
             return None
         return frozenset(joined4(text) if version == 4 else joined6(text))
 
+    def ownSockets(self) -> set[int]:
+        """The inodes of the sockets of this process."""
+        links = (_SOCKET.fullmatch(link) for _, link in _linksIn(self.proc / "self" / "fd"))
+        return {int(each[1]) for each in links if each is not None}
+
     def ownersOf(self, inodes: set[int]) -> dict[int, Program]:
         """The programs that have these sockets, as far as this user may see."""
         found: dict[int, Program] = {}
@@ -86,10 +91,7 @@ class Kernel:
     def _program(self, process: Path, descriptor: int) -> Program:
         pid, name = int(process.name), (_read(process / "comm") or "?").strip()
         words = (_read(process / "cmdline") or "").split("\0")
-        # A worker of one has only Python's -c to tell it.
-        isRelay = any(each == "groupsock-relay" or "txgroupsock.relay" in each for each in words)
-        isRelay = isRelay or pid == os.getpid()
-        return Program(pid, name, descriptor, isRelay)
+        return Program(pid, name, descriptor, pid == os.getpid() or isRelay(words))
 
 
 @frozen
@@ -133,6 +135,13 @@ class UDPSocket:
             return self.address.version == 6 or address.version == 4
         mapped = getattr(self.address, "ipv4_mapped", None)
         return address.is_unspecified or address in (self.address, mapped)
+
+
+def isRelay(words: Sequence[str]) -> bool:
+    """Whether a command line is a relay's, or a worker's, which has only Python's C{-c} to tell."""
+    if any(each.startswith("--doctor") for each in words):
+        return False
+    return any(each == "groupsock-relay" or "txgroupsock.relay" in each for each in words)
 
 
 def udpSockets(text: str) -> list[UDPSocket]:

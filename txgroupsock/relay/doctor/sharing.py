@@ -27,13 +27,25 @@ def taken(
     error: OSError,
     sockets: Sequence[UDPSocket],
     owners: Mapping[int, Program],
+    *,
+    isKnown: bool = True,
 ) -> Finding | None:
     """
     Somebody has the port and does not share it; L{None} if that is a relay, as it should be.
 
     @param error: what binding to it gave.
-    @param sockets: those that have it.
+    @param sockets: those of others that have it.
+    @param isKnown: whether these are all.
     """
+    if not sockets and isKnown:
+        return Finding(
+            "port",
+            "fault",
+            subject,
+            f"two of these inputs want port {model.port}, and unicast does not share it",
+            (str(error), "/proc/net/udp: no other program has it"),
+            "give one of them another port, or the unicast one an address of this host",
+        )
     known = [owners[each.inode] for each in sockets if each.inode in owners]
     if any(each.isRelay for each in known):
         return None

@@ -102,8 +102,8 @@ def checkArriving(
             subject,
             f"{len(heard)} hosts send to this group and port, and what they send is mixed",
             tuple(_counted(flow, tally) for flow, tally in heard.items()),
-            f"name the source that is wanted, as in udp://{_inURL(senders[0])}@GROUP:PORT; there are "
-            f"{_list(senders)}",
+            f"name the source that is wanted, as in udp://{_inURL(senders[0])}@GROUP:PORT; "
+            f"there are {_list(senders)}",
         )
     for flow, tally in heard.items():
         if flow.source not in ours:

@@ -44,7 +44,7 @@ class DoctorAPI:
             raise Refusal(409, "another stream is being examined; ask again when that is over")
         self._isBusy, self._isStopped = True, False
         # It runs no programs and looks into none: a service is often forbidden to.
-        host = Host(seconds, lambda: self._isStopped, isThorough=False)
+        host = Host(seconds, lambda: self._isStopped, isCommand=False)
         work: Callable[[], Any] = lambda: reportJSON(examine(patients, host))  # noqa: E731 - typed
         try:
             pool = self._reactor.getThreadPool()
