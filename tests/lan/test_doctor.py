@@ -247,6 +247,16 @@ def test_aStrictReversePathIsFound(lan: Lan) -> None:
         assertHealthy(doctor(lan["b"], URL), f"arrives from {OFF_LINK}")
 
 
+def test_aReversePathThatMayBeItIsSaid(lan: Lan) -> None:
+    """Without packet sockets nobody knows whose the datagrams were that the kernel has dropped."""
+    offLink(lan, "dev lo")
+    lan["b"].sysctl("net.ipv4.conf.eth0.rp_filter", 1)
+    with Stream(lan["a"], GROUP, source=OFF_LINK):
+        report = doctor(lan["b"], URL, mayLook=False)
+    assert report.findings == [("fault", "traffic"), ("doubt", "rp_filter")], report.text
+    assert "maybe these" in report.words
+
+
 def test_aReversePathWithoutARouteIsFound(lan: Lan) -> None:
     """The kernel knows no way back to the sender at all."""
     lan["a"].run("ip", "addr", "add", f"{OFF_LINK}/32", "dev", "eth0")

@@ -88,6 +88,7 @@ def test_allStreamsOfAFileAreExamined(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text(
         "[viewers]\nlisten = 'tcp:0:interface=127.0.0.1'\n"
+        "[[viewers.tcp]]\nlisten = 'tcp:0'\nstream = 'udp://239.1.1.2:5'\n"
         "[[route]]\nname = 'a'\nfrom = 'udp://:5001'\nto = 'udp://10.0.0.1:5'\n"
         "[[route]]\nname = 'b'\nfrom = 'udp://239.1.1.1:5'\nviewers = 'plain'\n"
         "[[route]]\nname = 'c'\nfrom = 'udp://:5002'\nto = 'udp://10.0.0.1:6'\nenabled = false\n"
@@ -98,4 +99,5 @@ def test_allStreamsOfAFileAreExamined(tmp_path: Path) -> None:
     assert [(str(each.input), len(each.outputs)) for each in found] == [
         ("udp://0.0.0.0:5001", 1),
         ("udp://239.1.1.1:5", 0),
+        ("udp://239.1.1.2:5", 0),
     ]

@@ -18,7 +18,8 @@ from txgroupsock.relay.viewers.model import StreamModel
 def patientsOf(configuration: Configuration) -> list[Patient]:
     """Every stream of a configuration: of its routes, and those that only viewers get."""
     found = [Patient(each.input, each.outputs) for each in configuration.relay.routes]
-    streams = configuration.viewers.named.values()
+    viewers = configuration.viewers
+    streams = [*viewers.named.values(), *(each.stream for each in viewers.tcp)]
     return found + [Patient(each.input) for each in streams if isinstance(each, StreamModel)]
 
 

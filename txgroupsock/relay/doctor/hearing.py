@@ -93,7 +93,7 @@ def hear(
             for number, _ in poll.poll(min(_SLICE, 1000 * left)):
                 sources[number].read()
         return Heard(
-            time.monotonic() - began,
+            max(time.monotonic() - began, 0.001),
             None if ear is None else ear.tallies,
             None if capture is None else capture.tallies,
             blindness,
