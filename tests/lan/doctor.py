@@ -12,9 +12,28 @@ from types import TracebackType
 from attrs import frozen
 
 from tests.lan.program import Program, twistd
-from txgroupsock.testing.lan import Host
+from txgroupsock.testing.lan import Host, Lan
 
 SECONDS = 0.3
+
+GROUP = "239.1.1.1"
+URL = f"udp://{GROUP}:5000?interface=eth0"
+FROM_A = f"udp://10.0.0.1@{GROUP}:5000?interface=eth0"
+OFF_LINK = "192.0.2.7"
+
+LISTENER = """\
+import signal, socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, {reuse})
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+sock.setsockopt(socket.IPPROTO_IP, 49, {all})
+sock.bind(({address!r}, {port}))
+for group in {groups!r}:
+    pair = socket.inet_aton(group) + socket.inet_aton({interface!r})
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, pair)
+print("ready", flush=True)
+signal.pause()
+"""
 
 # <linux/prctl.h>, <linux/capability.h>: what is executed next may open no packet sockets.
 _WITHOUT_RAW = (
@@ -164,3 +183,58 @@ def packet(
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return head[:10] + struct.pack("!H", ~total & 0xFFFF) + head[12:] + data
+
+
+def doctorCommand(url: str) -> list[str]:
+    """The command line of a doctor."""
+    return twistd("--doctor", url, "--seconds", "0.4")
+
+
+def listener(
+    host: Host,
+    address: str = "",
+    port: int = 5000,
+    *,
+    groups: tuple[str, ...] = (),
+    interface: str = "",
+    reuse: int = 1,
+    hearsAll: bool = True,
+) -> Program:
+    """Another program on a host that opens a port, and reads nothing of it."""
+    text = LISTENER.format(
+        address=address,
+        port=port,
+        groups=groups,
+        interface=interface or host.ipv4,
+        reuse=reuse,
+        all=int(hearsAll),
+    )
+    return Program(host, sys.executable, "-c", text)
+
+
+def assertHas(report: Report, severity: str, check: str, *words: str) -> None:
+    """A finding is there, all of its words are, and a fault is the exit status."""
+    assert (severity, check) in report.findings, report.text
+    for each in words:
+        assert each in report.words, report.text
+    assert report.status == any(kind == "fault" for kind, _ in report.findings)
+
+
+def assertOnly(report: Report, severity: str, check: str, *words: str) -> None:
+    """So it is, and nothing else was found."""
+    assert report.findings == [(severity, check)], report.text
+    assertHas(report, severity, check, *words)
+
+
+def assertHealthy(report: Report, *words: str) -> None:
+    """Nothing was found, but that this machine's limit may be low, which no host can change."""
+    assert [each for each in report.findings if each != ("note", "memory")] == [], report.text
+    assert report.status == 0
+    for each in words:
+        assert each in report.words, report.text
+
+
+def offLink(lan: Lan, by: str) -> None:
+    """Have C{a} send from an address of another network, to which C{b} has that route."""
+    lan["a"].run("ip", "addr", "add", f"{OFF_LINK}/32", "dev", "eth0")
+    lan["b"].run("ip", "route", "add", "192.0.2.0/24", *by.split())

@@ -2,91 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.lan.doctor import RawStream, Report, Stream, doctor, packet
-from tests.lan.program import Program, twistd, waitUntil
+from tests.lan.doctor import (
+    FROM_A,
+    GROUP,
+    OFF_LINK,
+    URL,
+    Stream,
+    assertHas,
+    assertHealthy,
+    assertOnly,
+    doctor,
+    doctorCommand,
+    listener,
+    offLink,
+)
+from tests.lan.program import Program, waitUntil
 from tests.lan.relaying import Relay, Sender, Sink
 from txgroupsock.relay.doctor import Host as KnownHost
 from txgroupsock.relay.doctor import Patient, examine, querier
 from txgroupsock.relay.model import InputModel
-from txgroupsock.testing.lan import Host, Lan
-from txgroupsock.testing.namespaces import PATH, CommandFailed
-
-GROUP = "239.1.1.1"
-URL = f"udp://{GROUP}:5000?interface=eth0"
-FROM_A = f"udp://10.0.0.1@{GROUP}:5000?interface=eth0"
-OFF_LINK = "192.0.2.7"
-
-LISTENER = """\
-import socket, sys
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, {reuse})
-sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-sock.setsockopt(socket.IPPROTO_IP, 49, {all})
-sock.bind(({address!r}, {port}))
-for group in {groups!r}:
-    pair = socket.inet_aton(group) + socket.inet_aton({interface!r})
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, pair)
-print("ready", flush=True)
-sys.stdin.read() if sys.stdin.isatty() else __import__("signal").pause()
-"""
-
-
-def listener(
-    host: Host,
-    address: str = "",
-    port: int = 5000,
-    *,
-    groups: tuple[str, ...] = (),
-    interface: str = "",
-    reuse: int = 1,
-    hearsAll: bool = True,
-) -> Program:
-    """Another program on a host that opens a port, and reads nothing of it."""
-    text = LISTENER.format(
-        address=address,
-        port=port,
-        groups=groups,
-        interface=interface or host.ipv4,
-        reuse=reuse,
-        all=int(hearsAll),
-    )
-    return Program(host, sys.executable, "-c", text)
-
-
-def assertHas(report: Report, severity: str, check: str, *words: str) -> None:
-    """A finding is there, all of its words are, and a fault is the exit status."""
-    assert (severity, check) in report.findings, report.text
-    for each in words:
-        assert each in report.words, report.text
-    assert report.status == any(kind == "fault" for kind, _ in report.findings)
-
-
-def assertOnly(report: Report, severity: str, check: str, *words: str) -> None:
-    """So it is, and nothing else was found."""
-    assert report.findings == [(severity, check)], report.text
-    assertHas(report, severity, check, *words)
-
-
-def assertHealthy(report: Report, *words: str) -> None:
-    """Nothing was found, but that this machine's limit may be low, which no host can change."""
-    assert [each for each in report.findings if each != ("note", "memory")] == [], report.text
-    assert report.status == 0
-    for each in words:
-        assert each in report.words, report.text
-
-
-def offLink(lan: Lan, by: str) -> None:
-    """Have C{a} send from an address of another network, to which C{b} has that route."""
-    lan["a"].run("ip", "addr", "add", f"{OFF_LINK}/32", "dev", "eth0")
-    lan["b"].run("ip", "route", "add", "192.0.2.0/24", *by.split())
-
+from txgroupsock.testing.lan import Lan
 
 # What is healthy
 
@@ -148,11 +88,6 @@ def test_aRunningRelayIsNotDisturbed(lan: Lan, way: str) -> None:
     assert "arrives from 10.0.0.1" in " ".join(one.output.split())
     if way == "unicast":
         assert "a relay has port 5000, so this is what comes to the interfaces" in one.output
-
-
-def doctorCommand(url: str) -> list[str]:
-    """The command line of a doctor."""
-    return twistd("--doctor", url, "--seconds", "0.4")
 
 
 def test_withoutTheRightToLookLessIsKnown(lan: Lan) -> None:
@@ -349,171 +284,6 @@ def test_aLimitOfSourcesIsFound(lan: Lan) -> None:
     lan["b"].sysctl("net.ipv4.igmp_max_msf", 1)
     report = doctor(lan["b"], "--from", FROM_A, "--from", FROM_A.replace(".0.1@", ".0.3@"))
     assertOnly(report, "fault", "membership", "it has 2 sources", "igmp_max_msf=2'")
-
-
-# What comes instead
-
-
-def test_aWrongSourceIsFound(lan: Lan) -> None:
-    """The group comes from another host than the one that was asked for."""
-    with Stream(lan["c"], GROUP):
-        report = doctor(lan["b"], FROM_A)
-    assertOnly(report, "fault", "source", "comes from 10.0.0.3, and not from 10.0.0.1")
-
-
-def test_aWrongPortIsFound(lan: Lan) -> None:
-    """The group comes to another port."""
-    with Stream(lan["a"], GROUP, 5004):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "port", "comes to port 5004, and not to 5000")
-
-
-def test_aWrongGroupIsFound(lan: Lan) -> None:
-    """Another group comes to the port, which a program here has joined."""
-    with listener(lan["b"], "239.1.1.9", groups=("239.1.1.9",)) as other:
-        other.waitFor("ready")
-        with Stream(lan["a"], "239.1.1.9"):
-            report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "group", "is for 239.1.1.9, and not for 239.1.1.1")
-
-
-def test_aWrongAddressIsFound(lan: Lan) -> None:
-    """Unicast comes to another address of this host."""
-    lan["b"].run("ip", "addr", "add", "10.0.0.22/24", "dev", "eth0")
-    with Stream(lan["a"], "10.0.0.22"):
-        report = doctor(lan["b"], "udp://10.0.0.2:5000")
-    assertOnly(report, "fault", "address", "is for 10.0.0.22, and not for 10.0.0.2")
-
-
-@pytest.mark.parametrize("url", [URL, "udp://[ff15::1]:5000?interface=eth0", "udp://:5000"])
-def test_silenceIsFound(lan: Lan, url: str) -> None:
-    """Nobody sends; what can be seen of that is said, with what to look at."""
-    report = doctor(lan["b"], url)
-    assertOnly(report, "fault", "traffic", "nothing", "tcpdump -ni", "AF_PACKET: nothing for it")
-
-
-def test_twoSendersAreFound(lan: Lan) -> None:
-    """Two hosts send to one group, and what they send would be mixed."""
-    with Stream(lan["a"], GROUP), Stream(lan["c"], GROUP):
-        report = doctor(lan["b"], URL)
-        assertOnly(
-            report, "doubt", "traffic", "2 hosts send to this group", "10.0.0.1 and 10.0.0.3"
-        )
-        assertHealthy(doctor(lan["b"], FROM_A))
-
-
-def test_aSwitchThatFloodsIsFound(lan: Lan) -> None:
-    """A group that nobody here has joined comes to the port, since the switch does not snoop."""
-    bridge = "ip link set br0 type bridge mcast_snooping 0"
-    lan.switch.namespace.run(*bridge.split())
-    with Stream(lan["a"], GROUP), Stream(lan["c"], "239.9.9.9"):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "doubt", "leak", "239.9.9.9, which nobody on this host has joined")
-
-
-@pytest.mark.parametrize("hearsAll", [True, False])
-def test_aProgramThatHearsEveryGroupIsFound(lan: Lan, hearsAll: bool) -> None:
-    """It is bound to every address, and IP_MULTICAST_ALL is as it is unless told otherwise."""
-    with listener(lan["b"], hearsAll=hearsAll) as other, Stream(lan["a"], GROUP):
-        other.waitFor("ready")
-        report = doctor(lan["b"], URL)
-        number = other._process.pid
-    found = [each for each in report.findings if each[1] != "memory"]
-    if hearsAll:
-        assert ("doubt", "leak") in found, report.text
-        assert f"(process {number}) is bound to every address" in report.words
-        assert "IP_MULTICAST_ALL is 1" in report.words
-    else:
-        assert found == [], report.text
-
-
-# How it arrives
-
-
-@pytest.mark.parametrize("isOnLink", [True, False])
-def test_aTTLOf1IsFound(lan: Lan, isOnLink: bool) -> None:
-    """From the link itself it is worth a note; from beyond a router it will not last."""
-    if not isOnLink:
-        offLink(lan, "via 10.0.0.1")
-    with Stream(lan["a"], GROUP, ttl=1, source="" if isOnLink else OFF_LINK):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "note" if isOnLink else "doubt", "TTL", "TTL 1", "?ttl=16")
-
-
-def test_aTTLOf0IsFound(lan: Lan) -> None:
-    """No kernel sends that, but there are programs that write packets by themselves."""
-    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, ttl=0)):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "doubt", "TTL", "TTL 0: it should never leave its sender")
-
-
-@pytest.mark.parametrize("address", [GROUP, "ff15::1"])
-def test_fragmentsAreFound(lan: Lan, address: str) -> None:
-    """The datagrams are larger than the link's MTU."""
-    url = URL if address == GROUP else f"udp://[{address}]:5000?interface=eth0"
-    with Stream(lan["a"], address, size=3000):
-        report = doctor(lan["b"], url)
-    assertOnly(report, "doubt", "traffic", "comes in fragments", "3,000 bytes each")
-
-
-def test_fragmentsThatNeverMakeADatagramAreFound(lan: Lan) -> None:
-    """Only the first one of each comes."""
-    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, place=0x2000)):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "fragments", "never all of a datagram")
-
-
-def test_wrongChecksumsAreFound(lan: Lan) -> None:
-    """The kernel counts them and drops them."""
-    with RawStream(lan["a"], GROUP, packet("10.0.0.1", GROUP, checksum=0x1234)):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "checksum", "wrong checksum", "Udp.InCsumErrors rose by")
-
-
-def test_ourOwnAddressAsTheSourceIsFound(lan: Lan) -> None:
-    """Two hosts have one address, or there is a loop."""
-    with RawStream(lan["a"], GROUP, packet("10.0.0.2", GROUP)):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "source", "an address of this host (10.0.0.2)")
-
-
-def test_aFirewallIsFound(lan: Lan) -> None:
-    """A rule drops the stream; it is shown."""
-    nft = shutil.which("nft", path=PATH)
-    if nft is None:
-        pytest.skip("nft is not installed")
-    rules = (
-        "add table inet t; add chain inet t in { type filter hook input priority 0; }; "
-        "add rule inet t in udp dport 5000 drop"
-    )
-    try:
-        lan["b"].run(nft, rules)
-    except CommandFailed as error:
-        pytest.skip(f"this kernel has no nftables: {error}")
-    with Stream(lan["a"], GROUP):
-        report = doctor(lan["b"], URL)
-    assertOnly(report, "fault", "firewall", "table inet t, chain in: udp dport 5000 drop")
-
-
-def test_whatDropsUnseenIsSaidToBeUnknown(lan: Lan) -> None:
-    """Something that is no firewall drops what comes to the interface: here, a sysctl."""
-    b = lan["b"]
-    b.sysctl("net.ipv4.conf.eth0.drop_unicast_in_l2_multicast", 1)
-    with RawStream(lan["a"], b.ipv4, packet("10.0.0.1", b.ipv4)):
-        report = doctor(b, "udp://:5000")
-    assertOnly(report, "fault", "traffic", "something in this host drops it", "tc filter")
-
-
-def test_dropsForWantOfRoomAreFound(lan: Lan) -> None:
-    """A program that does not read loses what comes to it, and is named."""
-    with ExitStack() as entered:
-        other = entered.enter_context(listener(lan["b"], GROUP, groups=(GROUP,)))
-        other.waitFor("ready")
-        entered.enter_context(Stream(lan["a"], GROUP))
-        report = doctor(lan["b"], URL)
-        number = other._process.pid
-    assertHas(report, "fault", "memory", f"(process {number}) loses datagrams", "rmem_max")
-    assert "arrives from 10.0.0.1" in report.words
 
 
 # Ports
