@@ -71,6 +71,12 @@ SO_TIMESTAMPNS = _pick(linux=35)
 IP_RECVERR = _pick(linux=11)
 IPV6_RECVERR = _pick(linux=25)
 IPV6_RECVPKTINFO = getattr(socket, "IPV6_RECVPKTINFO", _pick(linux=49, darwin=61, freebsd=36))
+# Ancillary data that tells the TTL or hop limit of each datagram, and the size of its largest
+# fragment, if it came in some.
+IP_RECVTTL = _pick(linux=12, darwin=24, freebsd=65)
+IPV6_RECVHOPLIMIT = getattr(socket, "IPV6_RECVHOPLIMIT", _pick(linux=51, darwin=37, freebsd=37))
+IP_RECVFRAGSIZE = _pick(linux=25)
+IPV6_RECVFRAGSIZE = _pick(linux=77)
 
 # Messages about changes (linux/rtnetlink.h): of links, of IPv4 and of IPv6 addresses as a mask to
 # bind to; of IPv4 and of IPv6 routes as groups to join.

@@ -25,7 +25,7 @@ _GIVEN = ("from", "to", "merge", "failover", "viewers", "allow", "admin", "healt
 def completions() -> Completions:
     """Files, numbers and the shapes of URLs; and what excludes what."""
     return Completions(
-        multiUse=["from", "to", "merge", "failover", "allow"],
+        multiUse=["from", "to", "merge", "failover", "allow", "doctor"],
         mutuallyExclusive=[
             *[("config", other) for other in _GIVEN],
             *[("demo", other) for other in (*_GIVEN, "config", "check", "workers")],
@@ -35,7 +35,9 @@ def completions() -> Completions:
             "allow": _shapes(("239.0.0.0/8?interface=NAME",), "rule"),
             "config": CompleteFiles("*.toml", descr="configuration file"),
             "demo": Completer(descr="seconds"),
+            "doctor": _shapes(FROM, "URL"),
             "from": _shapes(FROM, "URL"),
+            "seconds": Completer(descr="seconds"),
             "to": _shapes(TO, "URL"),
             "viewers": _shapes((VIEWERS_ENDPOINT,), "endpoint"),
             "workers": _workers,

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import evolve
 from twisted.application.service import IService, MultiService
@@ -27,6 +27,7 @@ from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.summary import summary
+from txgroupsock.relay.url import URLError
 
 
 class Options(usage.Options):
@@ -64,6 +65,12 @@ class Options(usage.Options):
         ["check", None, "Print what would run, or everything that is wrong, and exit with 0 or 1."],
     ]
     optParameters = [
+        [
+            "seconds",
+            None,
+            None,
+            "How long --doctor listens to each stream, such as 10; 2 unless told otherwise.",
+        ],
         ["config", "c", None, "Take the routes from a TOML file, and again on SIGHUP."],
         [
             "demo",
@@ -101,6 +108,7 @@ class Options(usage.Options):
         self["routes"] = []  # inputs and outputs of each
         self["allow"] = []
         self["redundancy"] = {}  # which of the routes are a merge or a failover
+        self["doctor"] = None  # URLs of inputs to examine, besides routes
 
     def opt_from(self, url: str) -> None:
         """The URL of an input; repeat for further sources of the same group, or for legs."""
@@ -122,6 +130,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--{kind} is about the --from before it: give these first")
         if self["redundancy"].setdefault(number, kind) != kind:
             raise usage.UsageError("a route has either --merge or --failover: leave out one")
+
+    def opt_doctor(self, url: str) -> None:
+        """Say why this stream, or those of all routes, do not arrive or leak, and exit."""
+        self["doctor"] = [*(self["doctor"] or ()), *([url] if url else ())]
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -157,6 +169,7 @@ class Options(usage.Options):
         if options is not None:
             # getopt knows no option whose value may be left out
             options = ["--demo=0" if each == "--demo" else each for each in options]
+            options = _withDoctor(options)
         try:
             usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
@@ -165,6 +178,10 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what was given, and make the routes of it."""
+        if self["doctor"] is not None:
+            self._postDoctor()
+        if self["seconds"] is not None:
+            raise usage.UsageError("--seconds is how long --doctor listens: give --doctor, too")
         if self["demo"] is not None:
             self._postDemo()
             return
@@ -176,6 +193,36 @@ class Options(usage.Options):
         if self["check"]:
             print("\n".join(summary(configuration)))  # noqa: T201 - as above
             raise SystemExit(0)
+
+    def _postDoctor(self) -> NoReturn:
+        from txgroupsock.relay.doctor.command import (
+            diagnose,
+            patientsNamed,
+            patientsOf,
+            secondsIn,
+        )
+
+        for option in ("demo", "check", "viewers", "allow", "admin", "workers", "health"):
+            if self[option]:
+                raise usage.UsageError(f"--doctor only looks at streams: leave out --{option}")
+        try:
+            seconds = secondsIn(self["seconds"])
+        except ValueError as error:
+            raise usage.UsageError(f"--seconds={self['seconds']}: {error}") from None
+        urls: list[tuple[list[str], list[str]]] = [([url], []) for url in self["doctor"]]
+        if self["config"] is not None and not urls:
+            patients = patientsOf(self._fromFile())
+        else:
+            try:
+                redundant = {len(urls) + number for number in self["redundancy"]}
+                patients = patientsNamed([*urls, *self["routes"]], redundant)
+            except URLError as error:
+                raise StartError(error) from None
+        if not patients:
+            raise usage.UsageError("--doctor needs a URL, --from and --to, or --config")
+        lines, status = diagnose(patients, seconds)
+        print("\n".join(lines))  # noqa: T201 - as above
+        raise SystemExit(status)
 
     def _postDemo(self) -> None:
         given = ("config", "viewers", "allow", "admin", "health")
@@ -233,6 +280,17 @@ class Options(usage.Options):
         if problems:
             raise StartError("\n".join(problems))
         return configuration
+
+
+def _withDoctor(options: Sequence[str]) -> list[str]:
+    """The same options, with the URL that may follow --doctor as its value, or with none."""
+    words: list[str] = []
+    for each in options:
+        if words and words[-1] == "--doctor=" and not each.startswith("-"):
+            words[-1] += each
+        else:
+            words.append("--doctor=" if each == "--doctor" else each)
+    return words
 
 
 def _missing(option: str, there: list[str]) -> str:

@@ -20,6 +20,7 @@ from txgroupsock.relay.http import BoundedRequest, tokensIn
 from txgroupsock.relay.monitor import Monitor
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.api import RoutesAPI
+from txgroupsock.relay.web.doctor import DoctorAPI
 from txgroupsock.relay.web.events import EventStreams
 from txgroupsock.relay.web.files import pageFiles
 from txgroupsock.relay.web.model import AdminModel
@@ -28,6 +29,7 @@ _METHODS = {
     "/api/routes": ("GET", "HEAD", "POST"),
     "/api/routes/": ("GET", "HEAD", "PUT", "DELETE"),
     "/api/reload": ("POST",),
+    "/api/doctor": ("POST",),
 }
 _READING = ("GET", "HEAD")
 
@@ -51,7 +53,12 @@ class AdminResource(Resource):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, model: AdminModel, monitor: Monitor, routes: RoutesAPI
+        self,
+        reactor: Any,
+        model: AdminModel,
+        monitor: Monitor,
+        routes: RoutesAPI,
+        doctor: DoctorAPI | None = None,
     ) -> None:
         """@param reactor: provides C{IReactorThreads}."""
         Resource.__init__(self)
@@ -61,6 +68,7 @@ class AdminResource(Resource):
         self.events = EventStreams(monitor)
         self._monitor = monitor
         self._routes = routes
+        self._doctor = doctor
         self._files = pageFiles()
 
     def render(self, request: AdminRequest) -> int:
@@ -142,6 +150,8 @@ class AdminResource(Resource):
         body = request.content.read()
         if path == "/api/reload":
             return await self._routes.reload()
+        if path == "/api/doctor" and self._doctor is not None:
+            return await self._doctor.examine(body)
         if method == "POST":
             return await self._routes.add(body, who)
         if method == "PUT":

@@ -16,6 +16,7 @@ from txgroupsock.relay.monitor import Monitor
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.web.api import RoutesAPI
+from txgroupsock.relay.web.doctor import DoctorAPI
 from txgroupsock.relay.web.resource import AdminRequest, AdminResource
 
 _HEAD_TIME = 30.0  # seconds for a request to come and its answer to be taken
@@ -36,7 +37,8 @@ class AdminService(Service):
         self._monitor = Monitor(reactor, control)
         model = control.configuration.admin
         routes = RoutesAPI(control, reloading)
-        self._resource = AdminResource(reactor, model, self._monitor, routes)
+        self._doctor = DoctorAPI(reactor, control)
+        self._resource = AdminResource(reactor, model, self._monitor, routes, self._doctor)
         self._site = BoundedSite(
             reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
         )
@@ -83,6 +85,7 @@ class AdminService(Service):
             self._control.changed.remove(self._changed)
         Service.stopService(self)
         self._monitor.stop()
+        self._doctor.close()
         self._resource.events.close()
         return self._close()
 
