@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.tools.player import Player, TimedSource
@@ -183,14 +184,16 @@ async def test_onTheReactorItIsLessThanAMillisecondLate(reactor: Any) -> None:
     assert 0 <= player.lateness.quantile(0.5) < 1e6
 
 
+def _note(calls: list[float], reactor: Any) -> None:
+    calls.append(reactor.seconds())
+
+
 @pytest_twisted.ensureDeferred
 async def test_aTimerCanBeSetAnew(reactor: Any) -> None:
     """A timer goes off once for the last time that it was set to, and not when it is closed."""
-    from twisted.internet.task import deferLater
-
     for kind in (DelayedTimer, DescriptorTimer):
         calls: list[float] = []
-        timer: Any = kind(reactor, lambda calls=calls: calls.append(reactor.seconds()))
+        timer: Any = kind(reactor, partial(_note, calls, reactor))
         began = reactor.seconds()
         timer.set(0.001)
         timer.set(0.03)

@@ -128,7 +128,8 @@ class Player:
 
         @return: fires after the last datagram, or when it is stopped; fails as the source does.
         """
-        self._ended = ended = Deferred()
+        ended: Deferred[None] = Deferred()
+        self._ended = ended
         self._began = self._reactor.seconds()
         self._timer = timerOn(self._reactor, self._tick)
         self._timer.set(0.0)
@@ -165,7 +166,7 @@ class Player:
     def _play(self) -> float | None:
         """Give what is due; seconds until there is more, or L{None} if there is none."""
         source, speed = self.source, self._speed
-        now = self._reactor.seconds()
+        now = float(self._reactor.seconds())
         position = (now - self._began) * speed
         at = source.nextAt
         if at is None:
@@ -185,8 +186,8 @@ class Player:
         following = source.nextAt
         if following is None:
             return None
-        passed = (self._reactor.seconds() - self._began) * speed
+        passed = self.seconds * speed
         pause = max((following - passed) / speed, self.quantum)
         if late > _LATE:  # half the time that what was given takes
-            pause = max(pause, min((following - at) / speed, _STEP) / 2)
+            pause = max(pause, (following - at) / speed / 2)
         return pause
