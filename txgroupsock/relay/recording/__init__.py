@@ -1,0 +1,1 @@
+"""Recording of routes: capture files, written as datagrams pass, and read."""
