@@ -16,7 +16,7 @@ from txgroupsock.tools.latencies import Latencies
 from txgroupsock.tools.teststream import HEADER, MAGIC, MOST, headOf, layoutOf
 
 _WINDOW: Final = 65536
-_HEADER: Final = struct.Struct("!4s8sQQQ")
+_HEADER: Final = struct.Struct("!12sQQQ")
 
 
 @implementer(IRunReceiver)
@@ -38,6 +38,7 @@ class StreamReceiver:
     @ivar reordered: datagrams that came after a later one.
     @ivar damaged: datagrams of another size or content than was sent.
     @ivar foreign: datagrams that are not of this stream.
+    @ivar giveForeign: called with each of those.
     @ivar jitter: ns, as RFC 3550 section 6.4.1 has it, from the last datagram of one run to that
         of the next: for these the arrival is known.
     """
@@ -62,8 +63,10 @@ class StreamReceiver:
         self.damaged = 0
         self.foreign = 0
         self.jitter = 0.0
+        self.giveForeign: Callable[[bytes], object] = lambda _: None
         self._before = Latencies()  # what was taken
         self._recent = Latencies()
+        self._name = MAGIC + stream
         self._head = headOf(stream, total)
         self._filling = bytes(size - HEADER)
         self._has = bytearray(_WINDOW)  # for each of the latest numbers, whether it came
@@ -147,13 +150,11 @@ class StreamReceiver:
         return True
 
     def _take(self, datagram: bytes, now: int) -> None:
-        if len(datagram) < HEADER:
+        if len(datagram) < HEADER or not datagram.startswith(self._name):
             self.foreign += 1
+            self.giveForeign(datagram)
             return
-        magic, stream, total, number, sentAt = _HEADER.unpack_from(datagram)
-        if magic != MAGIC or stream != self.stream:
-            self.foreign += 1
-            return
+        _, total, number, sentAt = _HEADER.unpack_from(datagram)
         if total != self.total or datagram[HEADER:] != self._filling:
             self.damaged += 1
             return

@@ -145,6 +145,11 @@ class Player:
             ended.callback(None)
 
     @property
+    def isPlaying(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._timer is not None
+
+    @property
     def seconds(self) -> float:
         """How long it has played."""
         return float(self._reactor.seconds()) - self._began
