@@ -184,7 +184,7 @@ class ReceiveService(Service):
         """By name, as docs/tools.md has it."""
         drops = self._kernelDrops()
         seen = self.recognition
-        figures = seen.toJSON(self._reactor.seconds(), drops)
+        figures = seen.toJSON(drops)
         isWhole = seen.datagrams > 0 and not seen.lost and not drops
         self.succeeded = isWhole and not self._problem
         return {

@@ -102,7 +102,7 @@ class Recognition:
     def line(self, now: float, kernelDrops: int) -> str:
         """How it is now, for people; ends an interval, and begins another."""
         figures = self._stream.measure(now, kernelDrops)
-        self._rtpFigures, self._tsFigures = self._rtp.measure(), self._ts.measure(now)
+        self._rtpFigures, self._tsFigures = self._rtp.measure(), self._ts.measure(self.latest)
         if not self.datagrams:
             return "nothing has come yet"
         parts = [
@@ -152,10 +152,10 @@ class Recognition:
             return self._rtpFigures.lost
         return self._tsFigures.continuityErrors
 
-    def toJSON(self, now: float, kernelDrops: int) -> dict[str, Any]:
-        """By name, as docs/tools.md has it."""
-        stream = self._stream.measure(now, kernelDrops)
-        rtp, ts = self._rtp.measure(), self._ts.measure(now)
+    def toJSON(self, kernelDrops: int) -> dict[str, Any]:
+        """By name, as docs/tools.md has it; as it was when the last datagram came."""
+        stream = self._stream.measure(self.latest, kernelDrops)
+        rtp, ts = self._rtp.measure(), self._ts.measure(self.latest)
         self._rtpFigures, self._tsFigures = rtp, ts
         seconds = 0.0 if self.began is None else self.latest - self.began
         share = (self.datagrams - 1) / max(1, self.datagrams)  # from the first to the last
@@ -167,7 +167,6 @@ class Recognition:
             "datagramRate": round(self.datagrams * share / seconds, 3) if seconds else None,
             "bitRate": round(self.bytes * 8 * share / seconds, 3) if seconds else None,
             "longestGap": round(stream.longest, 6),
-            "silences": stream.silences,
             "kernelDrops": kernelDrops,
             "lost": self.lost,
             "others": self._others if self.streams else 0,
