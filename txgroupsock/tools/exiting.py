@@ -29,7 +29,7 @@ def exitWith(status: int) -> None:
 
 def onInterrupt(reactor: Any, call: Callable[[], object]) -> None:
     """
-    Have SIGINT and SIGTERM end what runs in an orderly way, from when the reactor runs.
+    Have SIGINT and SIGTERM end what runs in an orderly way: once the reactor runs, it is called.
 
     Left to themselves they end it, too, but twistd then lets the signal kill the process, whose
     exit status tells nothing but that.
@@ -42,7 +42,8 @@ def onInterrupt(reactor: Any, call: Callable[[], object]) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, interrupted)
 
-    reactor.callWhenRunning(install)
+    install()
+    reactor.callWhenRunning(install)  # it has a handler of its own for SIGTERM
 
 
 class ToolError(SystemExit, Exception):

@@ -26,11 +26,11 @@ class Options(ToolOptions):
         "Receives a stream and tells what became of it on its way: of a test stream of "
         "groupsock-send loss, reordering, duplicates, latency and jitter; of RTP loss, "
         "reordering, duplicates and jitter; of a transport stream errors as TR 101 290 has them; "
-        "of anything how much comes, and when.  Use it as 'twistd -n groupsock-receive': it ends "
-        "by itself when a test stream is complete or nothing has come for --silence seconds, or "
-        "by Ctrl-C, prints a result as JSON, and exits with 0 if something came and nothing was "
-        "lost, and with 1 otherwise.  Latency is right if sender and receiver are one host, or "
-        "their clocks agree."
+        "of anything how much comes, and when.  With twistd's -n it stays in the foreground: it "
+        "ends by itself when a test stream is complete or nothing has come for --silence seconds, "
+        "or by Ctrl-C, prints a result as JSON, and exits with 0 if something came and nothing "
+        "was lost, and with 1 otherwise.  Latency is right if sender and receiver are one host, "
+        "or their clocks agree."
     )
     optParameters = [
         ["count", None, None, "End after so many datagrams."],

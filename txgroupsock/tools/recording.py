@@ -95,7 +95,7 @@ def inRTP(datagrams: Iterator[Timed], ssrc: int, sequence: int, start: int) -> I
         sequence = (sequence + 1) & 0xFFFF
 
 
-@define
+@define(eq=False)
 class ConstantRate:
     """
     A file of anything, cut into datagrams and played at a bit rate.
@@ -133,7 +133,7 @@ class ConstantRate:
         self.length = at * 8 / self.rate
 
 
-@define
+@define(eq=False)
 class Replay:
     """
     The datagrams of a capture file that went to one address, with their times.

@@ -36,9 +36,9 @@ class Options(ToolOptions):
         "Sends a stream to any number of destinations.  Without a file it is a test stream of "
         "numbered datagrams, which groupsock-receive can account for.  --file sends an MPEG "
         "transport stream at its own rate, as its PCRs tell it; --replay sends the UDP "
-        "datagrams of a capture (pcap or pcapng) with their own timing.  Use it as 'twistd -n "
-        "groupsock-send': it ends by itself, or by Ctrl-C, prints a result as JSON, and exits "
-        "with 0 if everything was sent to everybody, and with 1 otherwise.  rtp:// in the "
+        "datagrams of a capture (pcap or pcapng) with their own timing.  With twistd's -n it "
+        "stays in the foreground: it ends by itself, or by Ctrl-C, prints a result as JSON, and "
+        "exits with 0 if everything was sent to everybody, and with 1 otherwise.  rtp:// in the "
         "place of udp:// is the same as --rtp."
     )
     optFlags = [

@@ -30,7 +30,7 @@ _MOST: Final = 16 * 1024 * 1024  # bytes without a PCR
 _REMEDY: Final = "give --rate, such as 5M, to send it at a constant bit rate"
 
 
-@define
+@define(eq=False)
 class TSFile:
     """
     A transport stream, cut into datagrams of seven packets.
