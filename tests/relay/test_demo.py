@@ -267,6 +267,7 @@ async def test_whatIsUnderWayIsWaitedFor(reactor: Any, failures: list[str]) -> N
     """Datagrams that are still in some buffer when it is stopped are not lost."""
     service = started(reactor)
     await arrived(service, 10)
+    assert service.player._began is not None
     service.player._began -= 0.009
     service.player._tick()
     assert service.stream.sent > service.checker.received

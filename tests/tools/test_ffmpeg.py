@@ -21,9 +21,9 @@ pytestmark = [needsFFmpeg, pytest.mark.slow]
 
 
 def made(path: Path, *options: str) -> Path:
-    """A transport stream of three seconds, with picture and sound."""
-    sources = ["-f", "lavfi", "-i", "testsrc2=d=3:s=320x240:r=25"]
-    sources += ["-f", "lavfi", "-i", "sine=d=3"]
+    """A transport stream of four seconds, with picture and sound."""
+    sources = ["-f", "lavfi", "-i", "testsrc2=d=4:s=320x240:r=25"]
+    sources += ["-f", "lavfi", "-i", "sine=d=4"]
     codecs = ["-c:v", "mpeg2video", "-b:v", "800k", "-c:a", "mp2", "-f", "mpegts"]
     subprocess.run(
         ["ffmpeg", "-v", "error", "-y", *sources, *codecs, *options, str(path)],
@@ -48,7 +48,7 @@ def probed(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("scheme", ["udp", "rtp"])
 @pytest.mark.parametrize("options", [["-muxrate", "2M"], []], ids=["constant", "variable"])
 def test_itIsDecodedWithoutAnError(tmp_path: Path, scheme: str, options: list[str]) -> None:
-    """Sent at the rate of its PCRs, to within 1 %, it arrives whole, and ffmpeg decodes all of it."""
+    """Sent at the rate of its PCRs, to within 1 %, it arrives whole, and ffmpeg decodes it all."""
     source, arrived = made(tmp_path / "a.ts", *options), tmp_path / "b.ts"
     url = f"udp://127.0.0.1:{freePort()}"
     with receiving(tmp_path, "--from", url, f"--output={arrived}", "--silence=0.5") as receiver:

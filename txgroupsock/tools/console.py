@@ -85,8 +85,10 @@ class Display:
         try:
             width = os.get_terminal_size(self._terminal.fileno()).columns
         except (OSError, ValueError):
-            width = 80
-        _write(self._terminal, _CLEAR + self._line()[: width - 1])
+            width = 0
+        line = self._line()
+        # What is longer than a row cannot be cleared; terminals that have no size tell 0.
+        _write(self._terminal, _CLEAR + (line[: width - 1] if width else line))
 
 
 @define

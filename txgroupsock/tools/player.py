@@ -118,7 +118,7 @@ class Player:
         self._reactor = reactor
         self._give = give
         self._speed = speed
-        self._began = 0.0
+        self._began: float | None = None
         self._timer: Timer | None = None
         self._ended: Deferred[None] | None = None
 
@@ -130,7 +130,6 @@ class Player:
         """
         ended: Deferred[None] = Deferred()
         self._ended = ended
-        self._began = self._reactor.seconds()
         self._timer = timerOn(self._reactor, self._tick)
         self._timer.set(0.0)
         return ended
@@ -152,7 +151,7 @@ class Player:
     @property
     def seconds(self) -> float:
         """How long it has played."""
-        return float(self._reactor.seconds()) - self._began
+        return 0.0 if self._began is None else float(self._reactor.seconds()) - self._began
 
     def _tick(self) -> None:
         try:
@@ -172,6 +171,8 @@ class Player:
         """Give what is due; seconds until there is more, or L{None} if there is none."""
         source, speed = self.source, self._speed
         now = float(self._reactor.seconds())
+        if self._began is None:
+            self._began = now
         position = (now - self._began) * speed
         at = source.nextAt
         if at is None:

@@ -178,7 +178,8 @@ class SendService(Service):
 
     def _finish(self) -> None:
         self._log.info("{line}", line=self._summary())
-        for note in self.plan.notes():
+        warnings = [f"{each.model}: {told}" for each in self.outputs for told in each.warnings()]
+        for note in [*self.plan.notes(), *warnings]:
             self._log.warn("{note}", note=note)
         sent = self.player is not None and self.player.datagrams > 0
         self.succeeded = sent and not self._dropped() and not self._problem
@@ -209,4 +210,5 @@ def _outputJSON(output: UDPOutput) -> dict[str, Any]:
         "datagrams": counters.datagrams,
         "bytes": counters.bytes,
         "dropped": dict(+counters.dropped),
+        "warnings": output.warnings(),
     }
