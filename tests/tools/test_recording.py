@@ -32,7 +32,7 @@ def test_aCaptureIsReplayedWithItsTimes(tmp_path: Path) -> None:
     """Times are counted from the first datagram, to the nanosecond."""
     times = [0.25, 0.250000001, 0.5, 3.75]
     path = capture(tmp_path / "a.pcap", pcap((each, b"%f" % each) for each in times))
-    recording = Replay(path)
+    recording = Replay((path,))
     datagrams = list(recording)
     assert [seconds for seconds, _ in datagrams] == pytest.approx([0, 1e-9, 0.25, 3.5], abs=1e-12)
     assert [payload for _, payload in datagrams] == [b"%f" % each for each in times]
@@ -42,8 +42,8 @@ def test_aCaptureIsReplayedWithItsTimes(tmp_path: Path) -> None:
 def test_longGapsCanBeCutDown(tmp_path: Path) -> None:
     """Pauses longer than the longest are as long as that, and a clock set back is no pause."""
     path = capture(tmp_path / "a.pcap", pcap((each, b"") for each in (0, 1, 100, 50, 51)))
-    assert [each for each, _ in Replay(path)] == [0, 1, 100, 100, 101]
-    assert [each for each, _ in Replay(path, longestGap=2.0)] == [0, 1, 3, 3, 4]
+    assert [each for each, _ in Replay((path,))] == [0, 1, 100, 100, 101]
+    assert [each for each, _ in Replay((path,), longestGap=2.0)] == [0, 1, 3, 3, 4]
 
 
 def test_oneFlowIsReplayed(tmp_path: Path) -> None:
@@ -52,19 +52,29 @@ def test_oneFlowIsReplayed(tmp_path: Path) -> None:
         capturedPacket(at, payload, ("239.1.1.2", 6000)) for at, payload in ((1, b"b"), (3, b"c"))
     )
     path = capture(tmp_path / "a.pcap", data)
-    recording = Replay(path)
+    recording = Replay((path,))
     assert list(recording) == [(0.0, b"a")]
     assert recording.others == 2
-    assert list(Replay(path, ("239.1.1.2", 6000))) == [(0.0, b"b"), (2.0, b"c")]
+    assert list(Replay((path,), ("239.1.1.2", 6000))) == [(0.0, b"b"), (2.0, b"c")]
     with pytest.raises(SourceError, match=r"no datagram to 10\.0\.0\.9 port 5, but 3 others"):
-        list(Replay(path, ("10.0.0.9", 5)))
+        list(Replay((path,), ("10.0.0.9", 5)))
+
+
+def test_filesFollowEachOther(tmp_path: Path) -> None:
+    """A recording in several files is one, with the times between them, and each may be torn."""
+    one = capture(tmp_path / "a.pcap", pcap((each, b"%d" % each) for each in (0, 1, 2))[:-1])
+    two = capture(tmp_path / "b.pcap", pcap((each, b"%d" % each) for each in (5, 6)))
+    recording = Replay((one, two))
+    assert list(recording) == [(0, b"0"), (1, b"1"), (5, b"5"), (6, b"6")]
+    assert recording.tear is not None
+    assert "a.pcap" in recording.tear
 
 
 def test_aTornCaptureIsReplayedUpToTheTear(tmp_path: Path) -> None:
     """What is before the tear is played, and where it is can be told."""
     data = pcap((each, b"x" * 100) for each in range(10))
     path = capture(tmp_path / "a.pcap", data[:-50])
-    recording = Replay(path)
+    recording = Replay((path,))
     assert len(list(recording)) == 9
     assert recording.tear is not None
     assert "ends within a record" in recording.tear
@@ -78,7 +88,7 @@ def test_aTornCaptureIsReplayedUpToTheTear(tmp_path: Path) -> None:
 def test_whatIsNoCaptureIsSaid(tmp_path: Path, data: bytes, said: str) -> None:
     """An error names the file and what is wrong."""
     with pytest.raises(SourceError, match=said):
-        list(Replay(capture(tmp_path / "a.pcap", data)))
+        list(Replay((capture(tmp_path / "a.pcap", data),)))
 
 
 def test_aRecordedHourIsReplayedInTime(tmp_path: Path) -> None:
@@ -91,7 +101,7 @@ def test_aRecordedHourIsReplayedInTime(tmp_path: Path) -> None:
     for speed in (1.0, 60.0):
         clock = Clock()
         heard = Heard(clock)
-        ended = Player(clock, TimedSource(iter(Replay(path))), heard, speed).start()
+        ended = Player(clock, TimedSource(iter(Replay((path,)))), heard, speed).start()
         advance(clock, 3700 / speed)
         assert ended.called
         errors = [abs(a - b / speed) for a, b in zip(heard.times, expected, strict=True)]
@@ -101,7 +111,7 @@ def test_aRecordedHourIsReplayedInTime(tmp_path: Path) -> None:
 def test_aLoopGoesOnAsItWas(tmp_path: Path) -> None:
     """The first follows the last after as long as the others follow each other."""
     path = capture(tmp_path / "a.pcap", pcap((each, b"%d" % each) for each in (5, 6, 7)))
-    datagrams = list(itertools.islice(looped(Replay(path)), 7))
+    datagrams = list(itertools.islice(looped(Replay((path,))), 7))
     assert datagrams == [(float(each), b"%d" % (5 + each % 3)) for each in range(7)]
 
 
@@ -109,7 +119,7 @@ def test_whatTakesNoTimeIsNotLooped(tmp_path: Path) -> None:
     """One datagram in a loop would be a flood."""
     path = capture(tmp_path / "a.pcap", pcap([(5, b"x")]))
     with pytest.raises(SourceError, match="leave out --loop"):
-        list(looped(Replay(path)))
+        list(looped(Replay((path,))))
 
 
 def test_anythingIsPlayedAtARate(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ class SendPlan:
             flow = None if recording.flow is None else list(recording.flow)
             return {
                 "kind": "replay",
-                **common,
+                "paths": list(recording.paths),
+                "looped": self.isLooped,
                 "speed": self.speed,
                 "flow": flow,
                 "others": recording.others,

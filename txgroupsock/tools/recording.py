@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, Protocol
 
 from attrs import define, field
@@ -136,23 +138,29 @@ class ConstantRate:
 @define(eq=False)
 class Replay:
     """
-    The datagrams of a capture file that went to one address, with their times.
+    The datagrams of captures that went to one address, with their times.
 
+    @ivar paths: of files that follow each other.
     @ivar flow: C{(host, port)} that they went to; L{None} until it is known, if it shall be that of
         the first.
     @ivar longestGap: seconds; longer ones are played as such; L{None} for all as they are.
     @ivar others: datagrams that went elsewhere, in the last reading.
     """
 
-    path: str
+    paths: tuple[str, ...]
     flow: tuple[str, int] | None = None
     longestGap: float | None = None
     length: float = 0.0
     others: int = 0
-    _capture: Capture = field(init=False)
+    _captures: list[Capture] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._capture = readDatagrams(self.path)
+        self._captures = [readDatagrams(each) for each in self.paths]
+
+    @property
+    def path(self) -> str:
+        """See L{Recording}."""
+        return ", ".join(self.paths)
 
     @property
     def progress(self) -> float | None:
@@ -161,8 +169,8 @@ class Replay:
 
     @property
     def tear(self) -> str | None:
-        """Where the file is torn; see L{Capture}."""
-        return self._capture.tear
+        """Where files are torn; see L{Capture}."""
+        return "; ".join(each.tear for each in self._captures if each.tear) or None
 
     def __iter__(self) -> Iterator[Timed]:
         """See L{Recording}."""
@@ -170,7 +178,7 @@ class Replay:
         longest = None if self.longestGap is None else int(self.longestGap * 1e9)
         self.others = 0
         try:
-            for each in self._capture:
+            for each in chain.from_iterable(self._captures):
                 if self.flow is None:
                     self.flow = each.destination
                 if each.destination != self.flow:
@@ -194,7 +202,8 @@ class Replay:
             host, port = self.flow
             return f"{self.path} has no datagram to {host} port {port}, but {self.others:,} others"
         why = f": {self.tear}" if self.tear else ""
-        skipped = ", ".join(f"{name} {count:,}" for name, count in self._capture.skipped.items())
+        counts = sum((each.skipped for each in self._captures), Counter[str]())
+        skipped = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return f"{self.path} has no UDP datagram{why}" + (f" ({skipped})" if skipped else "")
 
 

@@ -59,14 +59,13 @@ class Options(ToolOptions):
         ["count", None, None, "End after so many datagrams."],
         ["seconds", None, None, "End after so many seconds."],
         ["file", None, None, "Send this transport stream."],
-        ["replay", None, None, "Send the datagrams of this capture."],
         ["flow", None, None, "ADDRESS:PORT in the capture; left out, that of its first datagram."],
         ["speed", None, None, "So many times as fast as it was captured."],
         ["longest-gap", None, None, "Seconds that longer pauses in a capture are cut down to."],
         ["json", None, None, "Write the result to this file, not to the standard output."],
     ]
     compData = Completions(
-        multiUse=["to"],
+        multiUse=["to", "replay"],
         mutuallyExclusive=[("file", "replay"), ("rtp", "replay"), ("rate", "replay")],
         optActions={
             "to": shapes(TO, "URL"),
@@ -82,6 +81,14 @@ class Options(ToolOptions):
             "json": CompleteFiles("*", descr="file"),
         },
     )
+
+    def __init__(self) -> None:
+        ToolOptions.__init__(self)
+        self["captures"] = []
+
+    def opt_replay(self, path: str) -> None:
+        """Send the datagrams of this capture; repeat for files that follow it."""
+        self["captures"].append(os.path.abspath(path))
 
     def opt_to(self, url: str) -> None:
         """The URL to send to; repeat for further ones."""
@@ -106,9 +113,9 @@ class Options(ToolOptions):
 
     def _checkMixture(self) -> None:
         """Refuse options that have no meaning together."""
-        if self["file"] is not None and self["replay"] is not None:
+        if self["file"] is not None and self["captures"]:
             raise usage.UsageError("--file and --replay are two streams: give one of them")
-        isFile, isReplay = self["file"] is not None, self["replay"] is not None
+        isFile, isReplay = self["file"] is not None, bool(self["captures"])
         for name in ("flow", "speed", "longest-gap"):
             if self[name] is not None and not isReplay:
                 raise usage.UsageError(f"--{name} is for --replay")
@@ -165,9 +172,9 @@ class Options(ToolOptions):
         return size
 
     def _recording(self) -> Recording | None:
-        if self["replay"] is not None:
+        if self["captures"]:
             gap = self._seconds("longest-gap", isZeroed=True)
-            return Replay(os.path.abspath(self["replay"]), self._flow(), gap)
+            return Replay(tuple(self["captures"]), self._flow(), gap)
         if self["file"] is None:
             return None
         path = os.path.abspath(self["file"])
