@@ -114,6 +114,13 @@ def receiving(folder: Path, *arguments: str) -> Tool:
     return tool
 
 
+def isOfRate(sent: Any, bitRate: float) -> bool:
+    """Whether a file was sent at a rate, to within 1 %, but for what the machine held it up."""
+    seconds = sent["bytes"] * 8 / bitRate
+    latest = float(sent["lateness"]["max"]) / 1000
+    return 0.99 * seconds <= float(sent["seconds"]) <= 1.01 * seconds + latest
+
+
 def tsPacket(pid: int, counter: int, pcr: int | None = None, *, isNew: bool = False) -> bytes:
     """A packet of a transport stream, with a PCR in ticks of 27 MHz if there is one."""
     control = 0x10 if pcr is None else 0x30

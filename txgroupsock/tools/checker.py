@@ -78,10 +78,14 @@ class StreamReceiver:
         """Datagrams not received although a later one was."""
         return self.next - self.first - self.received
 
-    @property
-    def lost(self) -> int:
-        """Datagrams not received although they were sent, as far as that is known."""
-        return max(self.next, self.total) - self.first - self.received
+    def lost(self, *, isOver: bool) -> int:
+        """
+        Datagrams not received although they were sent, as far as that is known.
+
+        @param isOver: whether all of the stream has been sent.
+        """
+        end = max(self.next, self.total) if isOver else self.next
+        return end - self.first - self.received
 
     @property
     def isAll(self) -> bool:
@@ -187,7 +191,7 @@ class StreamReceiver:
             self.jitter += (abs(transit - self._transit) - self.jitter) / 16
         self._transit = transit
 
-    def toJSON(self) -> dict[str, Any]:
+    def toJSON(self, *, isOver: bool) -> dict[str, Any]:
         """By name, as docs/tools.md has it."""
         return {
             "stream": self.stream.hex(),
@@ -197,7 +201,7 @@ class StreamReceiver:
             "total": self.total or None,
             "received": self.received,
             "bytes": self.bytes,
-            "lost": self.lost,
+            "lost": self.lost(isOver=isOver),
             "reordered": self.reordered,
             "duplicates": self.duplicates,
             "damaged": self.damaged,

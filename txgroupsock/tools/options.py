@@ -79,9 +79,9 @@ class ToolOptions(usage.Options):
         What was asked of twistd itself remains: where to log to, and a file for the process id.
         """
         parent = getattr(self, "parent", None)
-        if parent is None:
+        if parent is None or "nodaemon" not in parent:  # as with twist, which makes no daemons
             return
-        if not parent.get("nodaemon"):
+        if not parent["nodaemon"]:
             if self["json"] in (None, "-"):
                 raise usage.UsageError(
                     f"a daemon has nowhere to print its result: 'twistd -n {self.program} ...' "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, BinaryIO, ClassVar
 
 from attrs import frozen
@@ -82,7 +83,7 @@ class ReceiveService(Service):
         self._display = Display(reactor, self._line, terminal)
         self._watching = LoopingCall(self._look)
         self._watching.clock = reactor
-        self._opened = 0.0
+        self._opened: float | None = None
         self._file: BinaryIO | None = None
         self._carrier = Carrier()
         self._isDone = self._isEnding = False
@@ -108,19 +109,21 @@ class ReceiveService(Service):
             self._log.info("{line}", line=line)
 
     def startService(self) -> None:
-        """Show what comes, and see when it ends."""
+        """Show what comes, and see when it ends; open the port first if nobody did."""
         Service.startService(self)
+        if self._opened is None:
+            self.privilegedStartService()
         self._display.start()
         self._watching.start(0.05)
 
     def stopService(self) -> Deferred[None]:
         """Close the port, and say what became of the stream."""
         Service.stopService(self)
-        for each in (self._watching, self._display):
-            if each is self._display or self._watching.running:
-                each.stop()
-        self._finish()
+        if self._watching.running:
+            self._watching.stop()
+        self._display.stop()
         self._close()
+        self._finish()
         return self._input.closeInput()
 
     def end(self) -> None:
@@ -153,10 +156,16 @@ class ReceiveService(Service):
         try:
             file.write(run.data if packets is None else packets)
         except OSError as error:
-            self._problem = f"{self.plan.output} cannot be written: {error.strerror}"
-            self._log.error("{problem}", problem=self._problem)
-            self._file = None
+            self._cannotWrite(error)
             self._reactor.callLater(0, self.end)
+
+    def _cannotWrite(self, error: OSError) -> None:
+        file, self._file = self._file, None
+        self._problem = f"{self.plan.output} cannot be written: {error.strerror}"
+        self._log.error("{problem}", problem=self._problem)
+        if file is not None:
+            with suppress(OSError):  # it tries once more to write what it has
+                file.close()
 
     def _look(self) -> None:
         """End if there is a reason to."""
@@ -164,14 +173,13 @@ class ReceiveService(Service):
         now = self._reactor.seconds()
         quiet = now - seen.latest
         if seen.began is None:
-            if plan.wait is not None and now - self._opened >= plan.wait:
+            if plan.wait is not None and now - (self._opened or 0.0) >= plan.wait:
                 self._log.warn("nothing has come within {seconds:g} s", seconds=plan.wait)
                 self.end()
-        elif (
-            (plan.seconds is not None and now - seen.began >= plan.seconds)
-            or (plan.silence and quiet >= plan.silence)
-            or (seen.isAll and quiet >= self.settling)
-        ):
+        elif (plan.silence and quiet >= plan.silence) or (seen.isAll and quiet >= self.settling):
+            seen.isOver = True
+            self.end()
+        elif plan.seconds is not None and now - seen.began >= plan.seconds:
             self.end()
 
     def _line(self) -> str:
@@ -206,9 +214,12 @@ class ReceiveService(Service):
             exitWith(1)
 
     def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                self._cannotWrite(error)
+            self._file = None
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ class Recognition:
     @ivar bytes: of payload.
     @ivar began: when the first came, in seconds of the reactor's clock; L{None} until then.
     @ivar latest: when the last came.
+    @ivar isOver: whether the streams have ended, so that what has not come of them is lost.
     """
 
     def __init__(self, now: float) -> None:
@@ -36,6 +37,7 @@ class Recognition:
         self.bytes = 0
         self.began: float | None = None
         self.latest = now
+        self.isOver = False
         self._others = 0  # datagrams of no test stream
         self._stream = StreamHealth(now)
         self._rtp = RTPHealth()
@@ -147,7 +149,7 @@ class Recognition:
         As of the last L{line}, for what is no test stream.
         """
         if self.streams:
-            return sum(each.lost for each in self.streams.values())
+            return sum(each.lost(isOver=self.isOver) for each in self.streams.values())
         if self._rtpFigures.isRTP:
             return self._rtpFigures.lost
         return self._tsFigures.continuityErrors
@@ -170,7 +172,7 @@ class Recognition:
             "kernelDrops": kernelDrops,
             "lost": self.lost,
             "others": self._others if self.streams else 0,
-            "test": [each.toJSON() for each in self.streams.values()],
+            "test": [each.toJSON(isOver=self.isOver) for each in self.streams.values()],
             "rtp": rtp.toJSON() if rtp.isRTP else None,
             "ts": ts.toJSON() if ts.isTS else None,
         }

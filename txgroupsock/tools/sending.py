@@ -76,8 +76,10 @@ class SendService(Service):
                 self._log.info("{line}", line=line)
 
     def startService(self) -> None:
-        """Send as soon as it is known where to."""
+        """Send as soon as it is known where to; open everything first if nobody did."""
         Service.startService(self)
+        if self.player is None:
+            self.privilegedStartService()
         self._deadline = self._reactor.seconds() + _LOOKUP
         self._looking.start(0.01)
 
