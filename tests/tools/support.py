@@ -116,7 +116,7 @@ def receiving(folder: Path, *arguments: str) -> Tool:
 
 def isOfRate(sent: Any, bitRate: float) -> bool:
     """Whether a file was sent at a rate, to within 1 %, but for what the machine held it up."""
-    seconds = sent["bytes"] * 8 / bitRate
+    seconds = float(sent["bytes"]) * 8 / bitRate
     latest = float(sent["lateness"]["max"]) / 1000
     return 0.99 * seconds <= float(sent["seconds"]) <= 1.01 * seconds + latest
 
