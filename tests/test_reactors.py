@@ -22,6 +22,7 @@ WITHOUT_REACTOR = [
     *("tests/relay/test_config*.py", "tests/relay/test_schema.py", "tests/relay/test_positions.py"),
     "tests/relay/web/test_page*.py",
     *("tests/relay/test_echo.py", "tests/relay/test_split.py", "tests/relay/test_model.py"),
+    *("tests/tools/test_[!p]*.py", "tests/tools/test_programs.py", "tests/lan/test_tools.py"),
     *("tests/relay/top", "tests/relay/web/test_metrics.py", "tests/relay/web/test_grafana.py"),
 ]
 SECONDS = 600
