@@ -126,9 +126,7 @@ def test_wheelNeedsOnlyWhatAContainerCopies(wheel: Path, checkout: Path, tmp_pat
     source, built = tmp_path / "source", tmp_path / "built"
     source.mkdir()
     built.mkdir()
-    copies = re.findall(
-        r"(?m)^COPY (.*) \S+$", (ROOT / "docs/container/Containerfile").read_text()
-    )
+    copies = re.findall(r"(?m)^COPY (.*) \S+$", (ROOT / "docs/container/Containerfile").read_text())
     for name in " ".join(copies).split():
         if (checkout / name).is_dir():
             shutil.copytree(checkout / name, source / name)
@@ -168,27 +166,29 @@ def test_sdistBuildsTheSameWheel(sdist: Path, wheel: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("options", [[], ["--reactor=poll"], ["--reactor=asyncio"]], ids=str)
-def test_twistdListsTheRelay(
+def test_twistdListsTheRelayAndTheTools(
     programs: Path,
     forgetPlugins: Callable[[], None],
     options: list[str],
     tmp_path: Path,
 ) -> None:
-    """The installed plugin is found, and looking for it installs no reactor."""
+    """The installed plugins are found, and looking for it installs no reactor."""
     forgetPlugins()
-    assert "groupsock-relay" in run(programs / "twistd", *options, "--help", cwd=tmp_path)
+    listed = run(programs / "twistd", *options, "--help", cwd=tmp_path)
+    for each in ("groupsock-relay", "groupsock-send", "groupsock-receive"):
+        assert each in listed
 
 
-def test_relayStartsOnAChosenReactorAtItsFirstRun(
+@pytest.mark.parametrize("name", ["groupsock-relay", "groupsock-send", "groupsock-receive"])
+def test_eachStartsOnAChosenReactorAtItsFirstRun(
     programs: Path,
     forgetPlugins: Callable[[], None],
+    name: str,
     tmp_path: Path,
 ) -> None:
     """Neither plugin nor options import the reactor, which shows only before they are cached."""
     forgetPlugins()
-    shown = run(
-        programs / "twistd", "--reactor=poll", "-n", "groupsock-relay", "--help", cwd=tmp_path
-    )
+    shown = run(programs / "twistd", "--reactor=poll", "-n", name, "--help", cwd=tmp_path)
     assert "Usage:" in shown
 
 

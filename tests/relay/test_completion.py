@@ -94,7 +94,7 @@ def test_everyOptionOfItIsOne() -> None:
 @needsZsh
 def test_optionsAreCompleted(tmp_path: Path) -> None:
     """zsh, as it comes, completes the name of the service, and its options."""
-    offered, line = completed(tmp_path, "twistd -n groupsock-")
+    offered, line = completed(tmp_path, "twistd -n groupsock-rel")
     assert (offered, line) == (["groupsock-relay"], "twistd -n groupsock-relay ")
     assert completed(tmp_path, "twistd groupsock-relay --wo")[1].endswith(" --workers=")
 

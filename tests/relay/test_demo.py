@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from zope.interface.verify import verifyObject
 
 from tests.relay.support import SECONDS, Listener, Twistd, loggedLines, send
-from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.primitives.run import Run
 from txgroupsock.relay import demo
-from txgroupsock.relay.demo import DemoService, FarEnd
+from txgroupsock.relay.demo import DemoService
 from txgroupsock.relay.service import StartError
-from txgroupsock.relay.teststream import StreamReceiver
 from txgroupsock.testing.namespaces import Namespace
 
 LINE = (
@@ -34,7 +32,7 @@ SUMMARY = (
 def fixtureFailures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Has an entry for each time that the process would have been made to exit with status 1."""
     failures: list[str] = []
-    monkeypatch.setattr(demo, "_exitWithFailure", lambda: failures.append("1"))
+    monkeypatch.setattr(demo, "exitWith", lambda status: failures.append(str(status)))
     return failures
 
 
@@ -49,14 +47,14 @@ def started(reactor: Any) -> DemoService:
 async def arrived(service: DemoService, count: int) -> None:
     """Wait until so many datagrams have come to the far end."""
     reached: Deferred[None] = Deferred()
-    receive = service.checker.datagramReceived
+    receive = service.checker.runReceived
 
-    def receiveAndLook(datagram: bytes) -> None:
-        receive(datagram)
+    def receiveAndLook(run: Run) -> None:
+        receive(run)
         if service.checker.received >= count and not reached.called:
             reached.callback(None)
 
-    service.checker.datagramReceived = receiveAndLook  # type: ignore[method-assign]
+    service.checker.runReceived = receiveAndLook  # type: ignore[method-assign]
     await reached.addTimeout(SECONDS, service._reactor)
 
 
@@ -161,11 +159,6 @@ def test_theSecondOfTwoDoesNotStart(tmp_path: Path) -> None:
 # In this process
 
 
-def test_theFarEndIsARunReceiver() -> None:
-    """What listens at the far end provides IRunReceiver."""
-    verifyObject(IRunReceiver, FarEnd(StreamReceiver(b"12345678")))
-
-
 @pytest_twisted.ensureDeferred
 async def test_everythingSentArrives(reactor: Any, failures: list[str]) -> None:
     """What is sent is relayed and arrives: the demonstration is complete, and succeeds."""
@@ -178,7 +171,7 @@ async def test_everythingSentArrives(reactor: Any, failures: list[str]) -> None:
     assert any(re.fullmatch(SUMMARY, line) for line in lines)
     [relayed] = service.route.outputs
     assert relayed.counters == service.route.input.counters
-    assert relayed.counters.datagrams == service.sender.sent
+    assert relayed.counters.datagrams == service.stream.sent
 
 
 @pytest_twisted.ensureDeferred
@@ -274,11 +267,12 @@ async def test_whatIsUnderWayIsWaitedFor(reactor: Any, failures: list[str]) -> N
     """Datagrams that are still in some buffer when it is stopped are not lost."""
     service = started(reactor)
     await arrived(service, 10)
-    service.sender._began -= 0.03
-    service.sender._tick()
-    assert service.sender.sent >= service.checker.received + 30
+    assert service.player._began is not None
+    service.player._began -= 0.009
+    service.player._tick()
+    assert service.stream.sent > service.checker.received
     await service.stopService()
-    assert service.checker.received == service.sender.sent
+    assert service.checker.received == service.stream.sent
     assert not failures
 
 

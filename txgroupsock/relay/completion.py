@@ -31,23 +31,24 @@ def completions() -> Completions:
             *[("demo", other) for other in (*_GIVEN, "config", "check", "workers")],
         ],
         optActions={
-            "admin": _shapes((ADMIN_ENDPOINT,), "endpoint"),
-            "allow": _shapes(("239.0.0.0/8?interface=NAME",), "rule"),
+            "admin": shapes((ADMIN_ENDPOINT,), "endpoint"),
+            "allow": shapes(("239.0.0.0/8?interface=NAME",), "rule"),
             "config": CompleteFiles("*.toml", descr="configuration file"),
             "demo": Completer(descr="seconds"),
-            "doctor": _shapes(FROM, "URL"),
-            "from": _shapes(FROM, "URL"),
+            "doctor": shapes(FROM, "URL"),
+            "from": shapes(FROM, "URL"),
             "seconds": Completer(descr="seconds"),
-            "to": _shapes(TO, "URL"),
-            "viewers": _shapes((VIEWERS_ENDPOINT,), "endpoint"),
+            "to": shapes(TO, "URL"),
+            "viewers": shapes((VIEWERS_ENDPOINT,), "endpoint"),
             "workers": _workers,
         },
     )
 
 
-def _shapes(shapes: tuple[str, ...], what: str) -> CompleteList:
+def shapes(texts: tuple[str, ...], what: str) -> CompleteList:
+    """Completes to one of some texts, which stand for what they look like."""
     # zsh takes a colon for the end of the list, and what is in it for words of its own.
-    quoted = ["'{}'".format(each.replace(":", r"\:")) for each in shapes]
+    quoted = ["'{}'".format(each.replace(":", r"\:")) for each in texts]
     return CompleteList(quoted, descr=what)
 
 

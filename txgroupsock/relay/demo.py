@@ -9,9 +9,6 @@ which might send to them or relay them too: of two demos at once, the second doe
 
 from __future__ import annotations
 
-import atexit
-import os
-import sys
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,10 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from txgroupsock.interfaces import IRunReceiver
-from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters, bitRate
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, OutputModel
@@ -30,26 +24,16 @@ from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.relay.teststream import StreamReceiver, StreamSender
+from txgroupsock.tools.checker import StreamReceiver
+from txgroupsock.tools.exiting import exitWith
+from txgroupsock.tools.player import Player
+from txgroupsock.tools.teststream import TestStream
 
 FROM = "udp://239.255.42.42:8888?interface=127.0.0.1"
 TO = "udp://239.255.43.43:4444?interface=127.0.0.1"
 
 _PATIENCE = 1.0
 """Seconds that datagrams under way are waited for at the end."""
-
-
-@implementer(IRunReceiver)
-class FarEnd:
-    """What listens where the relay sends."""
-
-    def __init__(self, checker: StreamReceiver) -> None:
-        self._checker = checker
-
-    def runReceived(self, run: Run) -> None:
-        """See L{IRunReceiver}."""
-        for datagram in run:
-            self._checker.datagramReceived(bytes(datagram))
 
 
 class DemoService(Service):
@@ -71,8 +55,9 @@ class DemoService(Service):
         self.relay = RelayService(reactor, Relay([self.route]))
         self._generated = UDPOutput(reactor, OutputModel.parse(FROM))
         self._arriving = UDPInput(reactor, InputModel.parse(TO), isShared=False)
-        self.sender = StreamSender(reactor, self._send)
-        self.checker = StreamReceiver(self.sender.stream)
+        self.stream = TestStream()
+        self.player = Player(reactor, self.stream, self._generated.runReceived)
+        self.checker = StreamReceiver(self.stream.stream)
         self._reporting = LoopingCall(self._report)
         self._reporting.clock = reactor
         self._ending: IDelayedCall | None = None
@@ -82,7 +67,7 @@ class DemoService(Service):
     def isComplete(self) -> bool:
         """Whether every datagram sent so far has arrived, once and undamaged."""
         checker = self.checker
-        return checker.received == self.sender.sent > 0 == checker.duplicates + checker.damaged
+        return checker.received == self.stream.sent > 0 == checker.duplicates + checker.damaged
 
     def privilegedStartService(self) -> None:
         """
@@ -93,7 +78,7 @@ class DemoService(Service):
         Service.privilegedStartService(self)
         self.relay.privilegedStartService()
         try:
-            self._arriving.openInput(FarEnd(self.checker))
+            self._arriving.openInput(self.checker)
             self._generated.openOutput()
         except OSError as error:
             self._close()
@@ -103,7 +88,7 @@ class DemoService(Service):
         """Send, relay, check and report."""
         Service.startService(self)
         self.relay.startService()
-        self.sender.start()
+        self.player.start()
         self._reported = (self._reactor.seconds(), Counters(), Counters())
         self._reporting.start(1.0, now=False)
         if self._seconds:
@@ -112,29 +97,25 @@ class DemoService(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop sending, let what is under way arrive, print the summary and close all."""
         Service.stopService(self)
-        self.sender.stop()
+        self.player.stop()
         if self._reporting.running:
             self._reporting.stop()
         if self._ending is not None and self._ending.active():
             self._ending.cancel()
         return self._settled(self._reactor.seconds() + _PATIENCE).addCallback(self._finish)
 
-    def _send(self, datagram: bytes) -> None:
-        run = Run(memoryview(datagram), len(datagram), ("", 0), self._reactor.seconds())
-        self._generated.runReceived(run)
-
     def _settled(self, deadline: float) -> Deferred[None]:
         """Fires when all has arrived, or at a time after which it will not."""
 
         def look(_: object) -> Deferred[None] | None:
-            if self.checker.received == self.sender.sent or self._reactor.seconds() > deadline:
+            if self.checker.received == self.stream.sent or self._reactor.seconds() > deadline:
                 return None
             return deferLater(self._reactor, 0.005).addCallback(look)
 
         return deferLater(self._reactor, 0).addCallback(look)
 
     def _finish(self, _: object) -> Deferred[Any]:
-        checker, sent = self.checker, self.sender.sent
+        checker, sent = self.checker, self.stream.sent
         self._log.info(
             "demo: {verdict}: {sent:,} sent, {checker.received:,} received, {lost:,} lost, "
             "{checker.duplicates:,} duplicated, {checker.reordered:,} reordered, "
@@ -145,7 +126,7 @@ class DemoService(Service):
             checker=checker,
         )
         if not self.isComplete:
-            _exitWithFailure()
+            exitWith(1)
         return gatherResults([self.relay.stopService(), self._close()])
 
     def _close(self) -> Deferred[Any]:
@@ -171,19 +152,3 @@ class DemoService(Service):
             lost=self.checker.missing,
             latencies=self.checker.takeLatencies(),
         )
-
-
-def _exitWithFailure() -> None:
-    """
-    Have the process exit with status 1 when it ends.
-
-    twistd offers no way to say so: it returns from the reactor with status 0.  This runs
-    after all that it still does then, such as removing its pid file.
-    """
-
-    def leave() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-
-    atexit.register(leave)

@@ -56,6 +56,22 @@ def test_silenceIsAFault(capsys: pytest.CaptureFixture[str]) -> None:
         assert text.endswith("1 fault\n")
 
 
+def test_eachLegIsExamined(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Those of an input that is made of several, on the command line and in a file."""
+    legs = [f"udp://127.0.0.1:{freePort()}" for _ in range(2)]
+    words = [word for leg in legs for word in ("--from", leg)]
+    (tmp_path / "relay.toml").write_text(
+        f"[[route]]\nfrom = {legs!r}\nto = 'udp://10.0.0.1:5'\n[route.failover]\n"
+    )
+    for arguments in (
+        [*words, "--merge", "--to", "udp://10.0.0.1:5"],
+        ["--config", str(tmp_path / "relay.toml")],
+    ):
+        assert ended("--doctor", *arguments, "--seconds=0.05") == 1
+        text = capsys.readouterr().out
+        assert all(f"FAULT (traffic) {leg}" in text for leg in legs)
+
+
 def test_aCircleIsAFault(capsys: pytest.CaptureFixture[str]) -> None:
     """Of one route, or through another; a route that only feeds another is none."""
     first, second, third = (f"udp://127.0.0.1:{freePort()}" for _ in range(3))

@@ -1,4 +1,4 @@
-"""A stream whose every datagram is accounted for."""
+"""A stream whose every datagram is accounted for, at its far end."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
 
-from txgroupsock.relay.teststream import Latencies, StreamReceiver, StreamSender
+from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.primitives.run import Run
+from txgroupsock.tools.checker import StreamReceiver
+from txgroupsock.tools.teststream import TestStream
 
 STREAM = b"12345678"
-SIZE = 40
+SIZE = 48
 
 
 def datagram(number: int, stream: bytes = STREAM, size: int = SIZE, age: float = 0.0) -> bytes:
     """One datagram of a test stream, written out by hand."""
-    sentAt = time.monotonic_ns() - int(age * 1e9)
-    return struct.pack("!4s8sQQ", b"txgs", stream, number, sentAt).ljust(size, b"\0")
+    sentAt = time.time_ns() - int(age * 1e9)
+    return struct.pack("!4s8sQQQ", b"txgs", stream, 0, number, sentAt).ljust(size, b"\0")
 
 
 def receiverOf(*numbers: int) -> StreamReceiver:
@@ -28,82 +31,6 @@ def receiverOf(*numbers: int) -> StreamReceiver:
     for each in numbers:
         receiver.datagramReceived(datagram(each))
     return receiver
-
-
-# The sender
-
-
-def test_theRateIsKept() -> None:
-    """So many datagrams a second are sent, however the clock ticks."""
-    clock = Clock()
-    sent: list[bytes] = []
-    sender = StreamSender(clock, sent.append, rate=1000.0, size=SIZE)
-    sender.start()
-    clock.pump([0.005] * 100 + [0.013] * 20 + [0.001] * 240)
-    sender.stop()
-    assert len(sent) == sender.sent == pytest.approx(1000, abs=5)
-
-
-def test_nothingIsSentBeforeTheStartOrAfterTheStop() -> None:
-    """A sender is silent until it is started, and once it is stopped; to stop twice is no error."""
-    clock = Clock()
-    sent: list[bytes] = []
-    sender = StreamSender(clock, sent.append)
-    sender.stop()
-    clock.advance(1)
-    assert not sent
-    sender.start()
-    clock.pump([0.005] * 4)
-    sender.stop()
-    sender.stop()
-    before = len(sent)
-    assert before
-    clock.advance(1)
-    assert len(sent) == before
-    assert not clock.getDelayedCalls()
-
-
-def test_aSenderHeldUpCatchesUpInSteps() -> None:
-    """After a pause what is due goes out at no more than 50 datagrams a tick, and all of it."""
-    clock = Clock()
-    sender = StreamSender(clock, lambda _: None, rate=1000.0)
-    sender.start()
-    clock.advance(3)
-    assert sender.sent == 50
-    clock.pump([0.005] * 70)
-    assert sender.sent == pytest.approx(3350, abs=5)
-    sender.stop()
-
-
-def test_whatIsSentIsReceived() -> None:
-    """Everything that a sender sends is accepted by the receiver of its stream, of that size."""
-    clock = Clock()
-    receiver = StreamReceiver(b"", size=100)
-    sender = StreamSender(clock, receiver.datagramReceived, size=100)
-    receiver._stream = sender.stream
-    sender.start()
-    clock.pump([0.005] * 20)
-    sender.stop()
-    assert receiver.received == sender.sent > 0
-    assert receiver.bytes == 100 * sender.sent
-    assert (receiver.missing, receiver.duplicates, receiver.reordered) == (0, 0, 0)
-    assert (receiver.damaged, receiver.foreign) == (0, 0)
-
-
-def test_streamsDiffer() -> None:
-    """No two senders have the same stream."""
-    senders = [StreamSender(Clock(), lambda _: None) for _ in range(50)]
-    assert len({each.stream for each in senders}) == 50
-
-
-def test_theHeaderNeedsItsRoom() -> None:
-    """A datagram that could not hold the header is refused, with the least that can."""
-    with pytest.raises(ValueError, match="at least 28 bytes, not 27"):
-        StreamSender(Clock(), lambda _: None, size=27)
-    StreamSender(Clock(), lambda _: None, size=28)
-
-
-# The receiver
 
 
 def test_lossIsCounted() -> None:
@@ -135,7 +62,7 @@ def test_duplicatesCountApart() -> None:
         datagram(0)[:-1],
         datagram(0) + b"\0",
         datagram(0)[:-1] + b"\1",
-        datagram(0)[:28],
+        datagram(0)[:36],
     ],
     ids=["shorter", "longer", "changed", "header only"],
 )
@@ -148,7 +75,7 @@ def test_damageIsCounted(bad: bytes) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [b"", b"x", datagram(0)[:27], b"X" + datagram(0)[1:], datagram(0, stream=b"another!")],
+    [b"", b"x", datagram(0)[:35], b"X" + datagram(0)[1:], datagram(0, stream=b"another!")],
     ids=["empty", "short", "cut", "magic", "stream"],
 )
 def test_foreignDatagramsAreLeftAlone(other: bytes) -> None:
@@ -226,8 +153,8 @@ def test_latencyIsMeasured() -> None:
     receiver.datagramReceived(datagram(1, age=0.030))
     latencies = receiver.latencies
     assert latencies.count == 2
-    assert latencies.total == pytest.approx(0.040, abs=0.01)
-    assert 0.030 <= latencies.most < 0.040
+    assert latencies.mean == pytest.approx(20e6, abs=5e6)
+    assert 30e6 <= latencies.most < 40e6
 
 
 def test_latenciesAreTakenSinceTheLastTime() -> None:
@@ -240,10 +167,98 @@ def test_latenciesAreTakenSinceTheLastTime() -> None:
     assert receiver.latencies.count == 3
 
 
-def test_latenciesAreMilliseconds() -> None:
-    """Their text has mean and maximum in milliseconds, or says that there are none."""
-    latencies = Latencies()
-    assert str(latencies) == "latency unknown"
-    latencies.add(0.001)
-    latencies.add(0.002)
-    assert str(latencies) == "latency 1.50 ms (at most 2.00)"
+# Runs
+
+
+def checked(run: bytes, size: int, *, whole: bool, first: int = 0) -> dict[str, object]:
+    """What a receiver counts of a run that it gets as one, or datagram by datagram."""
+    receiver = StreamReceiver(STREAM, SIZE, first=first)
+    if whole:
+        receiver.runReceived(Run(memoryview(run), size, ("127.0.0.1", 5), 0.0))
+    else:
+        for at in range(0, len(run), size):
+            receiver.datagramReceived(run[at : at + size])
+    counted = receiver.toJSON(isOver=True)
+    return {**counted, "latency": None, "jitter": None, "foreign": receiver.foreign}
+
+
+@given(
+    st.lists(st.integers(0, 9) | st.integers(60, 140), min_size=1, max_size=150),
+    st.sampled_from([SIZE, SIZE - 1, SIZE + 8]),
+    st.integers(0, 5),
+)
+def test_aRunCountsAsItsDatagrams(numbers: list[int], size: int, cut: int) -> None:
+    """Whatever is in a run, it counts as if its datagrams came one by one."""
+    run = b"".join(datagram(each, size=size) for each in numbers)
+    run = run[: len(run) - cut]
+    assert checked(run, size, whole=True) == checked(run, size, whole=False)
+
+
+@pytest.mark.parametrize("at", [0, 4, 12, 20, 36, 47])
+@pytest.mark.parametrize("which", [0, 7, 15])
+def test_oneChangedByteInARunIsFound(which: int, at: int) -> None:
+    """A byte changed anywhere but in the time is as in a datagram that comes alone."""
+    run = bytearray(b"".join(datagram(each) for each in range(16)))
+    run[which * SIZE + at] ^= 0x80
+    counted = checked(bytes(run), SIZE, whole=True)
+    assert counted == checked(bytes(run), SIZE, whole=False)
+    assert counted != checked(b"".join(datagram(each) for each in range(16)), SIZE, whole=True)
+
+
+def test_aLongRunGoesRoundTheWindow() -> None:
+    """Runs in order are counted past the 65,536 numbers that are remembered, and so are doubles."""
+    receiver = StreamReceiver(STREAM, SIZE)
+    for start in range(0, 70_000, 1000):
+        run = b"".join(datagram(each) for each in range(start, start + 1000))
+        receiver.runReceived(Run(memoryview(run), SIZE, ("127.0.0.1", 5), 0.0))
+    assert (receiver.received, receiver.missing) == (70_000, 0)
+    receiver.datagramReceived(datagram(69_999))
+    receiver.datagramReceived(datagram(10_000))
+    assert (receiver.received, receiver.duplicates) == (70_000, 2)
+
+
+def test_whatWasBeforeTheFirstIsNotLost() -> None:
+    """Who joins under way misses nothing before the first number, unless that was overtaken."""
+    receiver = StreamReceiver(STREAM, SIZE, first=1000)
+    for number in (1000, 1002):
+        receiver.datagramReceived(datagram(number))
+    assert receiver.missing == 1
+    receiver.datagramReceived(datagram(999))
+    assert (receiver.first, receiver.missing, receiver.reordered) == (999, 1, 1)
+
+
+def test_theEndIsKnownFromTheTotal() -> None:
+    """What is missing at the end is lost, too, if the datagrams say how many there will be."""
+    stream = TestStream(total=5, size=SIZE)
+    made = [bytes(run) for run, _ in stream.take(10.0)]
+    assert stream.sent == 5
+    assert stream.nextAt is None
+    receiver = StreamReceiver(stream.stream, SIZE, total=5)
+    for at in (0, 1, 3):
+        receiver.datagramReceived(made[0][at * SIZE : (at + 1) * SIZE])
+    assert (receiver.missing, receiver.lost(isOver=True), receiver.isAll) == (1, 2, False)
+    assert receiver.lost(isOver=False) == 1
+    for at in (2, 4):
+        receiver.datagramReceived(made[0][at * SIZE : (at + 1) * SIZE])
+    assert (receiver.missing, receiver.lost(isOver=True), receiver.isAll) == (0, 0, True)
+
+
+def test_jitterIsThatOfRFC3550() -> None:
+    """The jitter is the running mean of the change in transit time, with a gain of 1/16."""
+    now = [0]
+    receiver = StreamReceiver(STREAM, SIZE, clock=lambda: now[0])
+    expected, before = 0.0, 0
+    for number, transit in enumerate((5, 9, 2, 2, 30)):
+        sentAt = number * 1000
+        now[0] = sentAt + transit
+        packed = struct.pack("!4s8sQQQ", b"txgs", STREAM, 0, number, sentAt).ljust(SIZE, b"\0")
+        receiver.datagramReceived(packed)
+        if number:
+            expected += (abs(transit - before) - expected) / 16
+        before = transit
+    assert receiver.jitter == pytest.approx(expected)
+
+
+def test_itIsARunReceiver() -> None:
+    """It provides IRunReceiver."""
+    verifyObject(IRunReceiver, StreamReceiver(STREAM))
