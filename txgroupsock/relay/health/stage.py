@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -25,6 +26,7 @@ from txgroupsock.relay.health.ts import TSHealth
 from txgroupsock.relay.stage import Stage
 
 _SILENCE = 1.0  # seconds, for figures, where no limit says otherwise
+_LATE = 0.25  # seconds after which a measurement is late
 _READING = 0.05  # seconds in which what has come is read, with what inputs gather for
 
 
@@ -88,6 +90,7 @@ class Health(Stage):
         self._figures = HealthFigures()
         self._dropsBefore = 0
         self._due = 0.0  # when it is measured next
+        self._looking: IDelayedCall | None = None  # late
         self._begin(0.0)
         self._measuring = LoopingCall(self._tick)
         self._measuring.clock = reactor
@@ -185,6 +188,7 @@ class Health(Stage):
         See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; alarms that hold are cleared, or
         whoever was told of them would wait for ever.
         """
+        self._cancelLook()
         if self._measuring.running:
             self._measuring.stop()
             for each in self._alarms.end(self._reactor.seconds()):
@@ -223,14 +227,19 @@ class Health(Stage):
     def _tick(self) -> None:
         now, due = self._reactor.seconds(), self._due
         self._due = now + self._interval
-        if now - due > self._interval / 4:
+        if now - due > _LATE:
             # The reactor was busy, and what has come meanwhile has not been read: no silence yet.
-            self._reactor.callLater(_READING, self._look)
+            self._cancelLook()
+            self._looking = self._reactor.callLater(_READING, self._look)
         else:
             self._look()
 
+    def _cancelLook(self) -> None:
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+
     def _look(self) -> None:
-        if self._isLooking and self._measuring.running:
+        if self._isLooking:
             try:
                 self._measure()
             except Exception:  # noqa: BLE001 - as above
