@@ -21,6 +21,7 @@ from zope.interface.verify import verifyObject
 from tests.lan.listener import Listener
 from tests.ports.streams import clientTLS, serverTLS
 from txgroupsock import FramedDatagrams, FramedDatagramsFactory
+from txgroupsock.ports.streamtransport import Congestion
 from txgroupsock.primitives import getReceiveBufferSize
 
 PEER = ("192.168.1.1", 54321)  # what StringTransport says
@@ -292,6 +293,43 @@ async def test_aPeerThatTakesNothingCostsABoundedAmount(reactor: Any, isTLS: boo
     connector.transport.abortConnection()
     await until(reactor, lambda: clients[0].stopped)
     await port.stopListening()
+
+
+@pytest.mark.parametrize("isTLS", [False, True], ids=["TCP", "TLS"])
+@pytest_twisted.ensureDeferred
+async def test_closingDoesNotWaitForeverForThePeer(
+    reactor: Any, isTLS: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has stopped reading, while less waits for it than would make the writer pause."""
+    monkeypatch.setattr(Congestion, "patience", 0.1)
+    server, client, servers, clients = factories(isTLS=isTLS)
+    port = reactor.listenTCP(0, server, interface="127.0.0.1")
+    connector = reactor.connectTCP("127.0.0.1", port.getHost().port, client)
+    await until(reactor, lambda: clients and clients[0].transport)
+    clients[0].transport.write(b"hello")
+    await clients[0].has(reactor, 1)
+    connector.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connector.transport.pauseProducing()
+    transport = servers[0].transport
+    # Until the kernel takes no more for several turns, of what is still little to Twisted.
+    waiting = 0
+    while waiting < 5:
+        transport.write(bytes(1000))
+        await deferLater(reactor, 0)
+        waiting = waiting + 1 if _hasToWait(reactor, transport) else 0
+    assert transport.statistics.datagramsDropped == 0
+    await transport.stopListening()
+    connector.transport.abortConnection()
+    await until(reactor, lambda: clients[0].stopped)
+    await port.stopListening()
+
+
+def _hasToWait(reactor: Any, transport: Any) -> bool:
+    """Whether there is something that the kernel has not taken."""
+    local = transport.getHost().port
+    return any(
+        each.getHost().port == local for each in reactor.getWriters() if hasattr(each, "getHost")
+    )
 
 
 @pytest_twisted.ensureDeferred

@@ -45,6 +45,7 @@ class FramedDatagrams(Int16StringReceiver):
         """
         self.protocol = protocol
         self._peer = peer
+        self._congestion: Congestion | None = None
 
     @property
     def statistics(self) -> StreamStatistics:
@@ -55,7 +56,7 @@ class FramedDatagrams(Int16StringReceiver):
     def connectionMade(self) -> None:
         """Start the datagram protocol."""
         stream: Any = self.transport
-        congestion = Congestion(stream)
+        self._congestion = congestion = Congestion(stream)
         self.datagramTransport = StreamDatagramTransport(
             stream, congestion, self.protocol, _framed, congestion.loseConnection, self._peer
         )
@@ -68,6 +69,8 @@ class FramedDatagrams(Int16StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop the datagram protocol."""
+        if self._congestion is not None:
+            self._congestion.connectionLost()
         if self.datagramTransport is not None:
             self.datagramTransport.connectionLost()
 

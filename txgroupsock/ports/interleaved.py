@@ -148,6 +148,8 @@ class InterleavedRTSP(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop every channel's protocol."""
+        if self._congestion is not None:
+            self._congestion.connectionLost()
         for channel in list(self._channels):
             self.closeChannel(channel)
 

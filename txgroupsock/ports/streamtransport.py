@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import MessageLengthError
-from twisted.internet.interfaces import IPushProducer, ITCPTransport, IUDPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport, IUDPTransport
 from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -43,11 +43,16 @@ class Congestion:
 
     Registered with it as a producer that has no way to be stopped but by dropping what it has:
     so at most the connection's own buffer (64 KiB in Twisted) and one datagram wait in memory.
+
+    @cvar patience: seconds for the peer to take what waits when the connection is closed.
     """
+
+    patience: ClassVar[float] = 5.0
 
     def __init__(self, transport: Any) -> None:
         self.isPaused = False
         self.isClosed = False
+        self._aborting: IDelayedCall | None = None
         self._insisted = 0
         self._transport = transport
         transport.registerProducer(self, True)
@@ -82,7 +87,7 @@ class Congestion:
         return True
 
     def loseConnection(self) -> None:
-        """Close the connection, without waiting for a peer that takes nothing."""
+        """Close the connection, without waiting long for a peer that takes nothing."""
         if self.isClosed:
             return
         wasPaused = self.isPaused
@@ -91,8 +96,22 @@ class Congestion:
         self._transport.unregisterProducer()
         if wasPaused:
             self._transport.abortConnection()
-        else:
-            self._transport.loseConnection()
+            return
+        self._transport.loseConnection()
+        reactor = getattr(self._transport, "reactor", None)  # one made up for a test has none
+        if reactor is not None:
+            self._aborting = reactor.callLater(self.patience, self._abort)
+
+    def connectionLost(self) -> None:
+        """Know that there is nothing to close any more."""
+        self.isClosed = True
+        if self._aborting is not None:
+            self._aborting.cancel()
+            self._aborting = None
+
+    def _abort(self) -> None:
+        self._aborting = None
+        self._transport.abortConnection()
 
 
 @implementer(IUDPTransport)
