@@ -11,10 +11,13 @@ import importlib
 import os
 import platform
 import select
+import signal
 import socket
 from collections.abc import Generator, Iterator
+from types import FrameType
 from typing import Any
 
+import greenlet
 import hypothesis
 import pytest
 import pytest_twisted
@@ -122,6 +125,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End them, if they have not."""
     if OTHER_RUNS in config.stash:
         config.stash[OTHER_RUNS].end()
+
+
+# --- Timeouts ------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item) -> Generator[None, object, object]:
+    """
+    Have a timeout end the test, also while that waits for the reactor.
+
+    The reactor has a greenlet of its own (pytest-twisted), and would log what is raised there, and
+    go on for ever.
+    """
+    isSet = yield
+    fail = signal.getsignal(signal.SIGALRM)
+
+    def failTest(number: int, frame: FrameType | None) -> None:
+        try:
+            if callable(fail):
+                fail(number, frame)
+        except BaseException as failure:
+            running = greenlet.getcurrent()
+            if running.parent is None:
+                raise
+            running.parent.throw(failure)
+
+    if callable(fail):
+        signal.signal(signal.SIGALRM, failTest)
+    return isSet
 
 
 # --- Nothing leaks -------------------------------------------------------------------------------
