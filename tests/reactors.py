@@ -32,7 +32,7 @@ WITHOUT_REACTOR = [
     *("tests/primitives", "tests/dist", "tests/testing"),
     *("tests/lan/test_doctor*.py", "tests/lan/test_re*.py"),
     *("tests/lan/test_tools.py", "tests/lan/test_viewers.py"),
-    *("tests/tools/test_[!p]*.py", "tests/tools/test_programs.py"),
+    *("tests/relay/teststream/test_[!p]*.py", "tests/tools"),
     *("tests/relay/test_tap*.py", "tests/relay/test_demo.py", "tests/relay/test_workers*.py"),
     *("tests/relay/test_config*.py", "tests/relay/test_schema.py", "tests/relay/test_positions.py"),
     *("tests/relay/test_echo.py", "tests/relay/test_split.py", "tests/relay/test_model.py"),

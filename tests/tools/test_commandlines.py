@@ -13,10 +13,10 @@ from tests.relay.test_completion import completed, needsZsh
 from tests.tools.support import Tool
 from txgroupsock import __version__
 from txgroupsock.tools import receive, send
-from txgroupsock.tools.exiting import ToolError
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.receiving import ReceivePlan
 from txgroupsock.tools.recording import ConstantRate, Replay
+from txgroupsock.tools.toolerror import ToolError
 from txgroupsock.tools.tsfile import TSFile
 
 TO = "--to=udp://127.0.0.1:5000"

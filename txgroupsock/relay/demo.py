@@ -18,16 +18,16 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from txgroupsock.relay.counters import Counters, bitRate
+from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.tools.checker import StreamReceiver
-from txgroupsock.tools.exiting import exitWith
-from txgroupsock.tools.player import Player
-from txgroupsock.tools.teststream import TestStream
+from txgroupsock.relay.teststream.checker import StreamReceiver
+from txgroupsock.relay.teststream.player import Player
+from txgroupsock.relay.teststream.stream import TestStream
 
 FROM = "udp://239.255.42.42:8888?interface=127.0.0.1"
 TO = "udp://239.255.43.43:4444?interface=127.0.0.1"

@@ -14,7 +14,7 @@ from twisted.python import usage
 from txgroupsock import __version__
 from txgroupsock.relay.quantity import BIT_RATES, Quantity
 from txgroupsock.tools.console import Result, observer
-from txgroupsock.tools.exiting import ToolError
+from txgroupsock.tools.toolerror import ToolError
 
 _BITS = Quantity(BIT_RATES, 100, 1e12, "")
 _DATAGRAMS = Quantity({"": 1, "k": 1e3, "M": 1e6}, 0.001, 1e7, "")

@@ -9,9 +9,9 @@ from typing import Any
 from attrs import define
 
 from txgroupsock.relay.model import OutputModel
-from txgroupsock.tools.player import Source, TimedSource
+from txgroupsock.relay.teststream.player import Source, TimedSource
+from txgroupsock.relay.teststream.stream import TestStream
 from txgroupsock.tools.recording import Recording, Replay, inRTP, limited, looped
-from txgroupsock.tools.teststream import TestStream
 from txgroupsock.tools.tsfile import TSFile
 
 

@@ -97,7 +97,7 @@ def makeService(options: Options) -> IService:
     # twistd has installed the reactor that it was asked for by now, and no sooner.
     from twisted.internet import reactor
 
-    from txgroupsock.tools.exiting import onInterrupt
+    from txgroupsock.relay.exiting import onInterrupt
     from txgroupsock.tools.receiving import ReceiveService
 
     service = ReceiveService(reactor, options["plan"], options["result"], terminal())

@@ -13,11 +13,11 @@ from twisted.python.usage import CompleteFiles, Completer, Completions
 from txgroupsock.primitives import AddressError, parseAddress
 from txgroupsock.relay.completion import TO, shapes
 from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.teststream.stream import HEADER, LARGEST
 from txgroupsock.relay.url import URLError
 from txgroupsock.tools.options import ToolOptions, bitRateOf, datagramRateOf, terminal
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.recording import ConstantRate, Recording, Replay
-from txgroupsock.tools.teststream import HEADER, LARGEST
 from txgroupsock.tools.tsfile import TSFile
 
 _RATES = ("1000/s", "100k/s", "10M")
@@ -199,7 +199,7 @@ def makeService(options: Options) -> IService:
     # twistd has installed the reactor that it was asked for by now, and no sooner.
     from twisted.internet import reactor
 
-    from txgroupsock.tools.exiting import onInterrupt
+    from txgroupsock.relay.exiting import onInterrupt
     from txgroupsock.tools.sending import SendService
 
     service = SendService(reactor, options["plan"], options["result"], terminal())

@@ -12,12 +12,13 @@ from twisted.python.failure import Failure
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import bitRate
+from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.teststream.player import Player
 from txgroupsock.tools.console import Display, Result
-from txgroupsock.tools.exiting import ToolError, exitWith
 from txgroupsock.tools.plan import SendPlan
-from txgroupsock.tools.player import Player
 from txgroupsock.tools.recording import SourceError
+from txgroupsock.tools.toolerror import ToolError
 
 PROGRAM = "groupsock-send"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.tools.latencies import Latencies
+from txgroupsock.relay.teststream.latencies import Latencies
 
 
 def test_thereMayBeNone() -> None:

@@ -12,8 +12,8 @@ from zope.interface.verify import verifyObject
 
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.run import Run
-from txgroupsock.tools.checker import StreamReceiver
-from txgroupsock.tools.teststream import TestStream
+from txgroupsock.relay.teststream.checker import StreamReceiver
+from txgroupsock.relay.teststream.stream import TestStream
 
 STREAM = b"12345678"
 SIZE = 48

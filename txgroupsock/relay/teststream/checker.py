@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.run import Run
-from txgroupsock.tools.latencies import Latencies
-from txgroupsock.tools.teststream import HEADER, MAGIC, MOST, headOf, layoutOf
+from txgroupsock.relay.teststream.latencies import Latencies
+from txgroupsock.relay.teststream.stream import HEADER, MAGIC, MOST, headOf, layoutOf
 
 _WINDOW: Final = 65536
 _HEADER: Final = struct.Struct("!12sQQQ")
@@ -22,8 +22,8 @@ _HEADER: Final = struct.Struct("!12sQQQ")
 @implementer(IRunReceiver)
 class StreamReceiver:
     """
-    Checks the datagrams of one L{TestStream <txgroupsock.tools.teststream.TestStream>}, in any
-    order.
+    Checks the datagrams of one L{TestStream <txgroupsock.relay.teststream.stream.TestStream>},
+    in any order.
 
     A run in which everything is as expected is looked at as a whole.
 

@@ -44,15 +44,3 @@ def onInterrupt(reactor: Any, call: Callable[[], object]) -> None:
 
     install()
     reactor.callWhenRunning(install)  # it has a handler of its own for SIGTERM
-
-
-class ToolError(SystemExit, Exception):
-    """
-    A tool cannot do what it is asked to; the message says why and how to mend that.
-
-    For both bases see L{StartError <txgroupsock.relay.service.StartError>}.
-    """
-
-    def __init__(self, program: str, problem: object) -> None:
-        lines = str(problem).splitlines() or [""]
-        SystemExit.__init__(self, "\n".join(f"{program}: {each}" for each in lines))

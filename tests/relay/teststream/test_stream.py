@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.tools.checker import StreamReceiver
-from txgroupsock.tools.teststream import TestStream
+from txgroupsock.relay.teststream.checker import StreamReceiver
+from txgroupsock.relay.teststream.stream import TestStream
 
 
 def test_aDatagramIsAsItIsDocumented() -> None:

@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import Deferred
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.tools.latencies import Latencies
-from txgroupsock.tools.teststream import LARGEST, MOST
-from txgroupsock.tools.timer import Timer, timerOn
+from txgroupsock.relay.teststream.latencies import Latencies
+from txgroupsock.relay.teststream.stream import LARGEST, MOST
+from txgroupsock.relay.teststream.timer import Timer, timerOn
 
 _NOBODY: Final = ("", 0)
 _LATE: Final = 0.01

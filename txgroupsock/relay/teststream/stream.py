@@ -48,7 +48,7 @@ def layoutOf(size: int, count: int) -> struct.Struct:
 class TestStream:
     """
     A source of numbered datagrams at a steady rate, for a L{Player
-    <txgroupsock.tools.player.Player>}.
+    <txgroupsock.relay.teststream.player.Player>}.
 
     @ivar stream: eight random bytes in every datagram.
     @ivar sent: datagrams made; the next one's number.

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock, deferLater
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.tools.player import Player, TimedSource
-from txgroupsock.tools.teststream import TestStream
-from txgroupsock.tools.timer import DelayedTimer, DescriptorTimer, timerOn
+from txgroupsock.relay.teststream.player import Player, TimedSource
+from txgroupsock.relay.teststream.stream import TestStream
+from txgroupsock.relay.teststream.timer import DelayedTimer, DescriptorTimer, timerOn
 
 
 class Heard:

@@ -1,0 +1,1 @@
+"""Streams whose every datagram can be accounted for, played when they are due, and checked."""
