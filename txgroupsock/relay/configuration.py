@@ -120,12 +120,10 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
         )
         for _, table in tables
     ]
-    for index, table in tables:
+    for (index, table), request in zip(tables, requests, strict=True):
         for where, why in problemsOf(table):
             report(("route", index, *where), why)
-
-    for index, table in tables:
-        for where, why in recordingProblems(table.get("record")):
+        for where, why in recordingProblems(table.get("record"), request.health):
             report(("route", index, "record", *where), why)
 
     def refuse(refusal: Refusal) -> None:

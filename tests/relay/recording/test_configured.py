@@ -17,11 +17,9 @@ from tests.relay.recording.test_recorder import recordedIn
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, send, until, url
 from tests.relay.test_reload import Stream, running
 from txgroupsock.relay.config import ConfigurationError, parseConfiguration
-from txgroupsock.relay.health import Alarm, Health
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.recording import readDatagrams
 from txgroupsock.relay.recording.model import RecordingModel
-from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.schema import schema
 from txgroupsock.relay.summary import summary
 from txgroupsock.relay.toml import loads
@@ -30,17 +28,20 @@ HOST = "127.0.0.1"
 FROM = "udp://239.1.1.1:5000"
 
 
-def fileOf(record: str, *, source: str = FROM, to: str = "", name: str = "news") -> str:
+def fileOf(
+    record: str, *, source: str = FROM, to: str = "", name: str = "news", health: str = ""
+) -> str:
     """A file with one route."""
-    where = f"to = {to!r}\n" if to else ""
-    return f"[[route]]\nname = {name!r}\nfrom = {source!r}\n{where}[route.record]\n{record}\n"
+    more = (f"to = {to!r}\n" if to else "") + (f"health = {health}\n" if health else "")
+    return f"[[route]]\nname = {name!r}\nfrom = {source!r}\n{more}[route.record]\n{record}\n"
 
 
 def test_everyKeyIsTaken() -> None:
     """What it says is what is done; each has a usual value."""
     text = fileOf(
         "folder = '/x'\nsize = '10MiB'\nage = '1d'\nfiles = 3\ntotal = '1TiB'\n"
-        "last = '30s'\nafter = '0s'\nmemory = '1GiB'\npause = '1h'"
+        "last = '30s'\nafter = '0s'\nmemory = '1GiB'\npause = '1h'",
+        health="true",
     )
     [route] = parseConfiguration(text, "f").relay.routes
     expected = RecordingModel("/x", 10 * 2**20, 86400, 3, 2**40, 30, 0, 2**30, 3600)
@@ -65,6 +66,7 @@ def test_everyKeyIsTaken() -> None:
             "6: route[1].record.total: 99MiB have no room for a file of 100MiB; give it more",
         ),
         ("folder = '/x'\nafter = '1s'", "6: route[1].record.after: it is for what is written upon"),
+        ("folder = '/x'\nlast = '1s'", "6: route[1].record.last: it is written when an alarm is"),
         ("folder = '/x'\nlatest = '1s'", "6: route[1].record.latest: there is no such key"),
     ],
 )
@@ -85,7 +87,7 @@ def test_aTableIsNeeded() -> None:
 def test_itIsInTheSummary() -> None:
     """Also of a route that goes nowhere else."""
     [one, other] = [
-        summary(parseConfiguration(fileOf(f"folder = '/x'{more}"), "f"))[-1]
+        summary(parseConfiguration(fileOf(f"folder = '/x'{more}", health="true"), "f"))[-1]
         for more in ("", "\ntotal = '1GiB'\nlast = '30s'")
     ]
     assert one == ("  recorded: all of it, to /x: 24 files of 104,857,600 bytes or 3600 s at most")
@@ -154,24 +156,29 @@ async def test_aFolderThatIsNotThereFailsTheReload(reactor: Any, tmp_path: Path)
             await service.reload()
 
 
+@pytest.mark.parametrize("first", ["both", "health", "record"])
 @pytest_twisted.ensureDeferred
-async def test_anAlarmHasTheLastSecondsWritten(reactor: Any, tmp_path: Path) -> None:
-    """Of the route whose health it is about."""
-    port = freePort()
-    text = fileOf(f"folder = '{tmp_path}'\nlast = '10s'\nafter = '0s'", source=url(HOST, port))
-    relay = Relay.of(reactor, parseConfiguration(text, "f").relay)
-    [route] = relay.routes
-    health = Health(reactor, "news")
-    route.stages = (health,)
-    relay.openRelay()
-    send(b"one", HOST, port)
-    await until(reactor, lambda: route.status().stages[-1].counters.datagrams)
-    health.alarmChanged(Alarm("news", "silence", "text", None, None, 0.0))
-    await until(reactor, lambda: [each for each in names(tmp_path) if each.endswith(".pcap")])
-    [name] = names(tmp_path)
+async def test_anAlarmHasTheLastSecondsWritten(reactor: Any, tmp_path: Path, first: str) -> None:
+    """Of the route whose health it is about, whichever of the two a reload has added."""
+    port, path, folder = freePort(), tmp_path / "relay.toml", tmp_path / "folder"
+    folder.mkdir()
+    record, source = f"folder = '{folder}'\nlast = '10s'\nafter = '0s'", url(HOST, port)
+    both = fileOf(record, source=source, health="{ silence = '200ms' }")
+    begins = {
+        "both": both,
+        "health": both.partition("[route.record]")[0] + "to = 'udp://127.0.0.1:9'\n",
+        "record": fileOf(f"folder = '{folder}'", source=source),
+    }
+    path.write_text(begins[first])
+    async with running(reactor, path) as service:
+        path.write_text(both)
+        await service.reload()
+        send(b"one", HOST, port)
+        await until(reactor, lambda: [each for each in names(folder) if "-silence" in each])
+        await until(reactor, lambda: not [each for each in names(folder) if ".part" in each])
+    [name] = [each for each in names(folder) if "-silence" in each]
     assert name.endswith("-silence.pcap")
-    assert recordedIn(tmp_path) == [b"one"]
-    await relay.closeRelay()
+    assert [each.payload for each in readDatagrams(folder / name)] == [b"one"]
 
 
 @pytest.mark.slow

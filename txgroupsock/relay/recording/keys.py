@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.keys import Amount, Found, Key, Table, Whole
 from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
@@ -119,10 +120,22 @@ def recordingOf(table: object) -> RecordingModel | None:
     return model
 
 
-def recordingProblems(table: object) -> Iterator[Found]:
-    """What does not go together in a table whose keys may each be right."""
+def recordingProblems(table: object, health: HealthModel | None) -> Iterator[Found]:
+    """
+    What does not go together in a table whose keys may each be right.
+
+    @param health: how the health of the route is looked at; L{None} if it is not.
+    """
     if not isinstance(table, dict):
         return
+    if "last" in table and health is None:
+        yield (
+            ("last",),
+            (
+                "it is written when an alarm is raised, and nothing raises one here; give the "
+                "route health = true, too, or the file [health]"
+            ),
+        )
     for name in _OF_LAST:
         if name in table and "last" not in table:
             yield (
