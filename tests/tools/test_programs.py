@@ -23,6 +23,8 @@ from tests.relay.support import freePort, send
 from tests.tools.support import SECONDS, Tool, constantTS, isOfRate, pcap, receiving
 from txgroupsock.primitives.constants import SO_TIMESTAMPNS, required
 
+pytestmark = pytest.mark.slow
+
 GROUP = "udp://239.1.1.1:{port}?interface=127.0.0.1"
 
 
@@ -145,7 +147,6 @@ def test_aSignalEndsItWithAResult(tmp_path: Path, number: signal.Signals) -> Non
     assert json.loads((tmp_path / "result").read_text())["lost"] == 0
 
 
-@pytest.mark.slow
 def test_itKeepsUpWithAHundredThousandASecond(tmp_path: Path) -> None:
     """Large numbers of datagrams are sent evenly, and all of them are accounted for."""
     url = f"udp://127.0.0.1:{freePort()}"
@@ -160,7 +161,6 @@ def test_itKeepsUpWithAHundredThousandASecond(tmp_path: Path) -> None:
     assert result["lost"] == result["kernelDrops"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["poll", "select", "asyncio"])
 def test_itEndsAndExitsOnAnyReactor(tmp_path: Path, kind: str) -> None:
     """Timers, signals and the exit status are those of twistd's usual reactor."""
@@ -323,7 +323,6 @@ def test_aFileWithoutAClockNeedsARate(tmp_path: Path) -> None:
 # Replay
 
 
-@pytest.mark.slow
 def test_aReplayKeepsTheTimesAtTheReceiver(tmp_path: Path) -> None:
     """By the kernel's clock, uneven times of some seconds arrive as they were to within 1 ms at
     the median.
@@ -436,7 +435,6 @@ def test_aTerminalHasALineThatChanges(tmp_path: Path) -> None:
     assert "\r\x1b[K1,300 datagrams sent in 1." in text
 
 
-@pytest.mark.slow
 def test_anUnknownHostIsSaid(tmp_path: Path) -> None:
     """A name that is not found ends it with a line, instead of sending nowhere."""
     with Tool(tmp_path, "groupsock-send", "--to=udp://nobody.invalid:5000", "--count=3") as sender:

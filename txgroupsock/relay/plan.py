@@ -57,10 +57,11 @@ class RouteModel:
         for each in outgoing:
             each["source"] = each["source"] and parseAddress(each["source"])
         outputs = tuple(OutputModel(**each) for each in outgoing)
-        model = RedundantModel if "legs" in incoming else InputModel
+        kind = RedundantModel if "legs" in incoming else InputModel
+        model = kind.fromJSON(incoming)
         health = value["health"] and HealthModel.fromJSON(value["health"])
         record = value["record"] and RecordingModel(**value["record"])
-        return cls(model.fromJSON(incoming), outputs, value["name"], health, record)
+        return cls(model, outputs, value["name"], health, record)
 
     @classmethod
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:

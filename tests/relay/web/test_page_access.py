@@ -27,6 +27,8 @@ from tests.relay.web.documents import (
 )
 from tests.relay.web.support import next_, shown
 
+pytestmark = pytest.mark.slow
+
 LONG = "W" * 200
 
 
@@ -134,7 +136,6 @@ def test_axeFindsNothing(browser: Browser, name: str, look: str, isLost: bool) -
 # --- Many routes ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_aThousandRoutes(browser: Browser) -> None:
     """A status of a thousand routes takes far less than 100 ms, and leaves nothing behind."""

@@ -92,6 +92,7 @@ def test_aChannelHasItsAlarms(browser: Browser) -> None:
     with shown(browser, status(viewers=viewers(watched))):
         assert browser.texts(".channel summary .number")[-1] == "1 alarm"
         browser.click(".channel summary")
+        browser.until("document.querySelector('.channel .state li')")
         assert browser.texts(".channel .state li")[0] == f"Alarm: {LOSS}"
 
 

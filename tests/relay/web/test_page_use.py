@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.relay.web.browser import Browser
 from tests.relay.web.documents import (
     SMALL_BUFFER,
@@ -19,6 +21,8 @@ from tests.relay.web.documents import (
 )
 from tests.relay.web.pageserver import PageServer
 from tests.relay.web.support import TROUBLE, next_, shown
+
+pytestmark = pytest.mark.slow
 
 TAB, ENTER, SPACE = "\ue004", "\ue007", " "
 NAMES = (
