@@ -40,6 +40,13 @@ else:
     noPrivateNetwork = enterPrivateNetwork()
 
 
+# --- Signals -------------------------------------------------------------------------------------
+
+# What a shell starts in the background ignores SIGINT, and so would programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # --- The reactor ---------------------------------------------------------------------------------
 
 
