@@ -53,10 +53,19 @@ class Program:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def waitFor(self, text: str, timeout: float = TIMEOUT) -> str:
-        """The output so far, as soon as it has a text; fails if the program ends before."""
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def waitFor(self, text: str, timeout: float = TIMEOUT, *, after: int = 0) -> str:
+        """
+        The output so far, as soon as it has a text; fails if the program ends before.
+
+        @param after: how much of the output is not looked at.
+        """
         deadline = time.monotonic() + timeout
-        while text not in self.output:
+        while text not in self.output[after:]:
             if not self._read(deadline):
                 pytest.fail(f"{self._command[0]} ended without {text!r}:\n{self.output}")
         return self.output
