@@ -142,6 +142,16 @@ def test_aQuestionWithoutAnAnswerIsAskedAgain(asker: Asker) -> None:
     assert len(asker.clock.getDelayedCalls()) == 1
 
 
+def test_aQuestionThatIsAskedAgainKeepsItsTurn(asker: Asker) -> None:
+    """The earlier one goes only when the next is there, and the last one with the lookup."""
+    asker.clock.advance(HostLookup.interval)
+    asker.clock.advance(HostLookup.firstRetry)
+    assert asker.clock.order == ["ask", "ask", "cancel"]
+    asker.lookup.stop()
+    asker.lookup.stop()
+    assert asker.clock.order == ["ask", "ask", "cancel", "cancel"]
+
+
 @pytest.mark.parametrize(
     ("family", "kind"), [(socket.AF_INET, IPv4Address), (socket.AF_INET6, IPv6Address)]
 )

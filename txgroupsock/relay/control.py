@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.config import ConfigurationError
 from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
 
 
@@ -53,7 +53,7 @@ class Control:
         viewers: ViewerService | None = None,
     ) -> None:
         """
-        @param reactor: provides C{IReactorTime} and C{IReactorThreads}.
+        @param reactor: provides C{IReactorFromThreads}.
         @param relay: made of the configuration, and opened and closed by somebody else; so are
             C{viewers}.
         """
@@ -62,7 +62,7 @@ class Control:
         self.viewers = viewers
         self.last: ChangeStatus | None = None
         self.changed: list[Callable[[Outcome], None]] = []
-        self._reactor = reactor
+        self._threads = Threads(reactor)
         self._changing = DeferredLock()
 
     def change(self, name: str, make: Callable[[], Configuration]) -> Deferred[Outcome]:
@@ -86,8 +86,7 @@ class Control:
     async def _change(self, name: str, make: Callable[[], Configuration]) -> Outcome:
         log = self._log
         try:
-            pool = self._reactor.getThreadPool()
-            configuration = await deferToThreadPool(self._reactor, pool, make)
+            configuration = await self._threads.run(make)
             outcome = await self._goOver(configuration)
         except ConfigurationError as error:
             for problem in error.problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -57,6 +58,7 @@ class HostLookup:
         self._retry = self.firstRetry
         self._saidMissing = False
         self._question: _Question | None = None
+        self._resolution: IHostResolution | None = None
         self._next: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -65,9 +67,23 @@ class HostLookup:
 
     def stop(self) -> None:
         """Ask no more; an answer under way is not told."""
+        self._wait(None)
+        self._forget(None)
+
+    def _wait(self, delay: float | None) -> None:
+        """Ask again after some seconds, or not at all; what is under way is no news any more."""
         self._question = None
         if self._next is not None and self._next.active():
             self._next.cancel()
+        if delay is not None:
+            self._next = self._reactor.callLater(delay, self._ask)
+
+    def _forget(self, following: IHostResolution | None) -> None:
+        """Want no answer any more to what was asked before."""
+        before, self._resolution = self._resolution, following
+        if before is not None:
+            with suppress(NotImplementedError):  # Twisted's own cannot
+                before.cancel()
 
     def _ask(self) -> None:
         self._question = question = _Question(self._answered)
@@ -78,15 +94,16 @@ class HostLookup:
         except UnicodeError:
             self._answered(question)
             return
-        self._reactor.nameResolver.resolveHostName(
+        resolution = self._reactor.nameResolver.resolveHostName(
             question, self._host, transportSemantics="UDP", addressTypes=self._addressTypes()
         )
+        # Only now, as a question that somebody waits for keeps its turn.
+        self._forget(resolution)
 
     def _answered(self, question: _Question) -> None:
         """A question has its answer, or gets none; that is no news if another has been asked."""
         if question is not self._question:
             return
-        self.stop()
         found = question.found
         if found:
             self._retry = self.firstRetry
@@ -94,7 +111,7 @@ class HostLookup:
         else:
             delay = self._retry
             self._retry = min(2 * self._retry, self.interval)
-        self._next = self._reactor.callLater(delay, self._ask)
+        self._wait(delay)
         if not found:
             self._missing()
             return
@@ -142,7 +159,8 @@ class _Question:
     def addressResolved(self, address: IAddress) -> None:
         """See L{IResolutionReceiver}."""
         if isinstance(address, (IPv4Address, IPv6Address)):
-            self.found.append(parseAddress(address.host))
+            scope = getattr(address, "scopeID", 0)
+            self.found.append(parseAddress(f"{address.host}%{scope}" if scope else address.host))
 
     def resolutionComplete(self) -> None:
         """See L{IResolutionReceiver}."""
