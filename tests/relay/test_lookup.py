@@ -92,6 +92,40 @@ def test_aNameServedInTurnsStays(asker: Asker, answers: list[str]) -> None:
     assert asker.told == ["10.0.0.1"]
 
 
+def test_theOthersAreTriedInTheirOrder(asker: Asker) -> None:
+    """Each once, while the present one fails; then it begins with that which had been good."""
+    lookup = asker.lookup
+    assert not lookup.instead("EPERM")
+    asker.answer("fd00::1", "fd00::2", "10.0.0.1")
+    tried = [(lookup.instead("ENETUNREACH"), str(lookup.address)) for _ in range(4)]
+    assert tried == [(True, "fd00::2"), (True, "10.0.0.1"), (False, "fd00::1"), (True, "fd00::2")]
+    said = f"{NAME} is taken to be fd00::2, since fd00::1, which it is too, fails (ENETUNREACH)"
+    assert lookup.note == said
+    lookup.worked()
+    tried = [(lookup.instead("EACCES"), str(lookup.address)) for _ in range(3)]
+    assert tried == [(True, "fd00::1"), (True, "10.0.0.1"), (False, "fd00::2")]
+    assert lookup.note == ""
+    assert asker.told == ["fd00::1"]
+
+
+def test_anotherThatIsGoodStaysUntilTheNameHasItNoMore(asker: Asker) -> None:
+    """What has taken over is as good as the first, and is followed as that is."""
+    asker.answer("fd00::1", "10.0.0.1")
+    assert asker.lookup.instead("ENETUNREACH")
+    asker.again("fd00::1", "10.0.0.1", "10.0.0.2")
+    assert str(asker.lookup.address) == "10.0.0.1"
+    asker.again("fd00::1")
+    assert str(asker.lookup.address) == "fd00::1"
+    assert asker.lookup.note == ""
+    assert asker.told == ["fd00::1", "fd00::1"]
+
+
+def test_onlySoManyAreTried(asker: Asker) -> None:
+    """A name server that sends a thousand does not have a thousand sockets opened."""
+    asker.answer(*(f"10.0.1.{number}" for number in range(200)))
+    assert [asker.lookup.instead("EPERM") for _ in range(16)] == [True] * 15 + [False]
+
+
 def test_aFailureKeepsTheLastGoodAddress(asker: Asker) -> None:
     """A name that is no longer found changes nothing, also when it is found again as it was."""
     asker.answer("10.0.0.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
@@ -19,18 +19,22 @@ from zope.interface import implementer
 
 from txgroupsock.primitives import IPAddress, parseAddress
 
+_MOST: Final = 16  # addresses of a name that are tried; a name server may send thousands
+
 
 class HostLookup:
     """
     Tells which address a host name stands for, when that is known and whenever it changes.
 
-    A name that has several addresses is taken to mean the first; as long as the present one is
-    among them it stays, so that a name served in turns does not send a stream to and fro.  When
-    a name is no longer found, the last good answer stands.
+    A name that has several addresses is taken to mean the first (in the order of RFC 6724, as the
+    system gives them); as long as the present one is among them it stays, so that a name served in
+    turns does not send a stream to and fro.  While the present one fails there are the others
+    (L{instead}).  When a name is no longer found, the last good answer stands.
 
     @cvar interval: seconds from one good answer to the next question.
     @cvar firstRetry: seconds after a name was not found; doubled each time up to C{interval}.
     @ivar address: what it stands for; L{None} until that is known.
+    @ivar note: why it is not the first that had been good, for people, or C{""}.
     """
 
     interval: ClassVar[float] = 60.0
@@ -51,6 +55,10 @@ class HostLookup:
         @param changed: called with the first address, and with another that takes its place.
         """
         self.address: IPAddress | None = None
+        self.note = ""
+        self._answers: list[IPAddress] = []
+        self._untried: list[IPAddress] | None = None  # L{None} while nothing fails
+        self._began: IPAddress | None = None
         self._reactor = reactor
         self._host = host
         self._family = family
@@ -69,6 +77,32 @@ class HostLookup:
         """Ask no more; an answer under way is not told."""
         self._wait(None)
         self._forget(None)
+
+    def instead(self, why: str) -> bool:
+        """
+        Have the next address for the present one, which fails.
+
+        @param why: how.
+        @return: whether it has not been tried yet; else the present one is again that which had
+            been good before any of them failed.
+        """
+        before = self.address
+        if self._untried is None:
+            self._began = self.address
+            self._untried = [each for each in self._answers if each != self.address]
+        if self._untried:
+            self.address = self._untried.pop(0)
+            self.note = (
+                f"{self._host} is taken to be {self.address}, since {before}, which it is too, "
+                f"fails ({why})"
+            )
+            return True
+        self._untried, self.address, self.note = None, self._began, ""
+        return False
+
+    def worked(self) -> None:
+        """What was sent to the present address left: it is good."""
+        self._untried = None
 
     def _wait(self, delay: float | None) -> None:
         """Ask again after some seconds, or not at all; what is under way is no news any more."""
@@ -116,8 +150,9 @@ class HostLookup:
             self._missing()
             return
         self._saidMissing = False
+        self._answers, self._untried = found[:_MOST], None
         if self.address not in found:
-            before, self.address = self.address, found[0]
+            before, self.address, self.note = self.address, found[0], ""
             self._log.info(
                 "{host} is {address}{before}",
                 host=self._host,
