@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tests.memory import blocksKept
 from txgroupsock import GroupsockReactor
 from txgroupsock.ports import linkwatch
 from txgroupsock.ports.linkwatch import ANYWAY, POLLING, SPACING, LinkWatch
@@ -236,3 +238,43 @@ def test_aSocketThatFailsIsReplacedByLooking(namespace: Namespace) -> None:
     assert other.fileno() == -1
     told.stop()
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("isPolling", [False, True])
+def test_changesTakeNoMemory(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, isPolling: bool
+) -> None:
+    """Interfaces that come and go all day, as on a host of containers, leave nothing behind."""
+    if isPolling:
+        monkeypatch.setattr(linkwatch, "RTMGRP_CHANGES", None)
+    clock = ClockReactor()
+    watch = LinkWatch(clock)
+    seen: Counter[int] = Counter()
+
+    def changed(state: HostState) -> None:
+        state.indexOf("127.0.0.1")
+        state.hasJoined(1, parseAddress("239.9.9.9"))
+        seen[len(state.interfaces)] += 1
+
+    def comeAndGo() -> None:
+        commands = "link add new type veth peer other\nlink del new\n" * 8
+        changing = namespace.popen("ip", "-batch", "-")
+        assert changing.stdin is not None
+        changing.stdin.write(commands.encode())
+        changing.stdin.close()
+        while changing.poll() is None:
+            if not isPolling:
+                clock.reader.doRead()
+            clock.advance(POLLING)
+            clock.advance(SPACING)
+        for pipe in (changing.stdout, changing.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    watch.add(changed)
+    comeAndGo()
+    before = seen.total()
+    kept = blocksKept(comeAndGo, 1)
+    assert seen.total() > before
+    assert kept < 2 * (seen.total() - before)
+    watch.remove(changed)

@@ -227,3 +227,13 @@ def test_theDefaultRoutesInterfaceIsFoundForEachFamily(link: Namespace) -> None:
     assert defaultRouteInterface(socket.AF_INET6) is None
     link.run("ip", "-6", "route", "add", "default", "via", "fd00::254")
     assert defaultRouteInterface(socket.AF_INET6) == "eth0"
+
+
+def test_withoutRtnetlinkAddressesAreTheSame(
+    link: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on other systems, they are asked for one interface after another."""
+    told = listInterfaces()
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    assert listInterfaces() == told
+    assert interfaceIndex("fd00::1") == socket.if_nametoindex("eth0")

@@ -35,9 +35,11 @@ class Resolution:
     """A question under way."""
 
     name: str
+    order: list[str]
 
     def cancel(self) -> None:
-        """Cannot be: no caller does it."""
+        """Cannot be, as with Twisted's own."""
+        self.order.append("cancel")
         raise NotImplementedError
 
 
@@ -48,6 +50,7 @@ class ResolvingClock(Clock):
 
     @ivar questions: what has been asked so far.
     @ivar at: when each was asked.
+    @ivar order: what was done with questions, one after the other.
     @ivar known: addresses of a name that are answered at once.
     """
 
@@ -56,6 +59,7 @@ class ResolvingClock(Clock):
         self.nameResolver = self
         self.questions: list[Question] = []
         self.at: list[float] = []
+        self.order: list[str] = []
         self.known: dict[str, list[str]] = {}
 
     def resolveHostName(
@@ -69,7 +73,8 @@ class ResolvingClock(Clock):
         """See L{IHostnameResolver}."""
         types = None if addressTypes is None else frozenset(addressTypes)
         question = Question(resolutionReceiver, hostName, types, transportSemantics)
-        resolution = Resolution(hostName)
+        resolution = Resolution(hostName, self.order)
+        self.order.append("ask")
         resolutionReceiver.resolutionBegan(resolution)
         self.questions.append(question)
         self.at.append(self.seconds())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from tests.relay.support import Twistd, freePort
 from tests.relay.test_workers_twistd import TO, WORKER
+from txgroupsock.relay import outlet
 from txgroupsock.relay.logs import MOST_BYTES, Journal, JSONLines
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -162,6 +164,66 @@ def test_aStreamThatIsClosedIsNoError() -> None:
             os.dup2(null := os.open(os.devnull, os.O_WRONLY), writing)
             os.close(null)
     JSONLines(stream)({"log_format": "x"})
+
+
+@pytest.mark.parametrize("observer", [JSONLines, Journal])
+def test_nobodyWaitsForWhoDoesNotRead(observer: type[JSONLines | Journal]) -> None:
+    """A terminal that is stopped keeps nobody: whole lines are lost, and how many is told."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "w") as stream:
+        observe = observer(stream)
+        number = 0
+        while not observe._outlet._lost:
+            observe({"log_format": "{number} {text}", "number": number, "text": "x" * 1000})
+            number += 1
+        for more in range(9):
+            observe({"log_format": "lost {more}", "more": "y" * (300 + more) * 1000})
+        os.set_blocking(reading, False)
+        text = b""
+        for _ in range(10):
+            while chunk := pipe.read(1 << 16):
+                text += chunk
+            observe({"log_format": "again"})
+        text += pipe.read(1 << 16)
+    lines = [
+        json.loads(line)["message"] if line[:1] == b"{" else line.decode().partition(": ")[2]
+        for line in text.splitlines()
+    ]
+    assert [line.partition(" ")[0] for line in lines[: number - 1]] == [
+        str(each) for each in range(number - 1)
+    ]
+    assert [line for line in lines[number - 1 :] if line != "again"] == [
+        "here 10 messages are missing, which nobody has read in time"
+    ]
+    assert "again" in lines
+
+
+def test_aSignalMayLogWhileALineIsWritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler runs in the middle of that, and its line comes next."""
+    reading, writing = os.pipe()
+    with open(reading) as pipe, open(writing, "w") as stream:
+        observe = Journal(stream)
+
+        def write(descriptor: int, data: bytes) -> int:
+            if b"first" in data:
+                observe({"log_format": "second"})
+            return os.write(descriptor, data)
+
+        monkeypatch.setattr(outlet, "write", write)
+        observe({"log_format": "first"})
+        assert [pipe.readline(), pipe.readline()] == ["<6>-: first\n", "<6>-: second\n"]
+
+
+def test_whoReadsSlowlyMissesNothing() -> None:
+    """What is more than a pipe has room for is written as it is read."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, ThreadPoolExecutor() as threads:
+        with open(writing, "w") as stream:
+            text = threads.submit(pipe.read)
+            for number in range(1000):
+                JSONLines(stream)({"log_format": f"{number} " + "x" * 1000})
+        lines = text.result().splitlines()
+    assert [int(json.loads(line)["message"].split()[0]) for line in lines] == list(range(1000))
 
 
 # twistd as a process

@@ -92,6 +92,40 @@ def test_aNameServedInTurnsStays(asker: Asker, answers: list[str]) -> None:
     assert asker.told == ["10.0.0.1"]
 
 
+def test_theOthersAreTriedInTheirOrder(asker: Asker) -> None:
+    """Each once, while the present one fails; then it begins with that which had been good."""
+    lookup = asker.lookup
+    assert not lookup.instead("EPERM")
+    asker.answer("fd00::1", "fd00::2", "10.0.0.1")
+    tried = [(lookup.instead("ENETUNREACH"), str(lookup.address)) for _ in range(4)]
+    assert tried == [(True, "fd00::2"), (True, "10.0.0.1"), (False, "fd00::1"), (True, "fd00::2")]
+    said = f"{NAME} is taken to be fd00::2, since fd00::1, which it is too, fails (ENETUNREACH)"
+    assert lookup.note == said
+    lookup.worked()
+    tried = [(lookup.instead("EACCES"), str(lookup.address)) for _ in range(3)]
+    assert tried == [(True, "fd00::1"), (True, "10.0.0.1"), (False, "fd00::2")]
+    assert lookup.note == ""
+    assert asker.told == ["fd00::1"]
+
+
+def test_anotherThatIsGoodStaysUntilTheNameHasItNoMore(asker: Asker) -> None:
+    """What has taken over is as good as the first, and is followed as that is."""
+    asker.answer("fd00::1", "10.0.0.1")
+    assert asker.lookup.instead("ENETUNREACH")
+    asker.again("fd00::1", "10.0.0.1", "10.0.0.2")
+    assert str(asker.lookup.address) == "10.0.0.1"
+    asker.again("fd00::1")
+    assert str(asker.lookup.address) == "fd00::1"
+    assert asker.lookup.note == ""
+    assert asker.told == ["fd00::1", "fd00::1"]
+
+
+def test_onlySoManyAreTried(asker: Asker) -> None:
+    """A name server that sends a thousand does not have a thousand sockets opened."""
+    asker.answer(*(f"10.0.1.{number}" for number in range(200)))
+    assert [asker.lookup.instead("EPERM") for _ in range(16)] == [True] * 15 + [False]
+
+
 def test_aFailureKeepsTheLastGoodAddress(asker: Asker) -> None:
     """A name that is no longer found changes nothing, also when it is found again as it was."""
     asker.answer("10.0.0.1")
@@ -140,6 +174,16 @@ def test_aQuestionWithoutAnAnswerIsAskedAgain(asker: Asker) -> None:
     late.answer("10.0.0.9")
     assert asker.told == ["10.0.0.1"]
     assert len(asker.clock.getDelayedCalls()) == 1
+
+
+def test_aQuestionThatIsAskedAgainKeepsItsTurn(asker: Asker) -> None:
+    """The earlier one goes only when the next is there, and the last one with the lookup."""
+    asker.clock.advance(HostLookup.interval)
+    asker.clock.advance(HostLookup.firstRetry)
+    assert asker.clock.order == ["ask", "ask", "cancel"]
+    asker.lookup.stop()
+    asker.lookup.stop()
+    assert asker.clock.order == ["ask", "ask", "cancel", "cancel"]
 
 
 @pytest.mark.parametrize(

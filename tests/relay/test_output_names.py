@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.relay.resolver import ResolvingClock
-from tests.relay.support import SECONDS, Listener, loggedLines, opened, runOf
+from tests.relay.support import SECONDS, Listener, freePort, loggedLines, opened, runOf
+from tests.relay.test_output_faults import Host, counts, reasons
 from txgroupsock.relay.lookup import HostLookup
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
@@ -24,6 +27,14 @@ NAME = "stream.example"
 def clock() -> ResolvingClock:
     """Time, and the resolver."""
     return ResolvingClock()
+
+
+@pytest.fixture
+def host(namespaces: None) -> Iterator[Host]:
+    """The test is inside."""
+    made = Host()
+    with closing(made), made:
+        yield made
 
 
 @pytest_twisted.ensureDeferred
@@ -141,6 +152,79 @@ def test_anAddressThatCannotBeUsedYetIsTriedAgain(clock: ResolvingClock, namespa
         output.runReceived(runOf(b"x"))
         assert output.describe() == ["sending to 239.1.1.1 port 9 by one"]
         assert str(output.counters) == "1 datagrams, 1 bytes, 1 dropped (ENODEV 1)"
+
+
+@pytest.mark.lan
+def test_anotherAddressTakesOver(host: Host, clock: ResolvingClock) -> None:
+    """When the IPv6 address of this host goes the stream goes on by IPv4: one run is dropped."""
+    clock.known[NAME] = ["fd00::2", "10.0.0.2"]
+    with loggedLines() as lines, opened(f"udp://{NAME}:9", clock) as output:
+        output.runReceived(runOf(b"x"))
+        assert output.describe() == ["sending to fd00::2 port 9"]
+        host.address("del", "fd00::1")
+        for _ in range(90):
+            output.runReceived(runOf(b"x"))
+        assert output.describe() == ["sending to 10.0.0.2 port 9"]
+        assert counts(output) == (90, 1)
+        (reason,) = reasons(output)
+        told = f"{NAME} is taken to be 10.0.0.2, since fd00::2, which it is too, fails ({reason})"
+        assert output.warnings() == [told]
+        assert f"udp://{NAME}:9: sending again to 10.0.0.2 (" in lines[-1]
+        # It is the good one now, and stays so.
+        host.address("add", "fd00::1")
+        clock.advance(HostLookup.interval)
+        output.runReceived(runOf(b"x"))
+        assert output.describe() == ["sending to 10.0.0.2 port 9"]
+
+
+@pytest.mark.lan
+def test_whileNoAddressCanBeReachedItWaits(host: Host, clock: ResolvingClock) -> None:
+    """All are tried, then there is a pause; the first that can be reached again is used."""
+    clock.known[NAME] = ["fd00::2", "10.0.0.2"]
+    with opened(f"udp://{NAME}:9", clock) as output:
+        output.runReceived(runOf(b"x"))
+        host.address("del", "fd00::1", "10.0.0.1")
+        for _ in range(10):
+            output.runReceived(runOf(b"x"))
+            clock.advance(UDPOutput.longestPause)
+        assert counts(output) == (1, 10)
+        host.address("add", "10.0.0.1")
+        clock.advance(UDPOutput.longestPause)
+        output.runReceived(runOf(b"x"))
+        assert counts(output) == (2, 10)
+        assert output.describe() == ["sending to 10.0.0.2 port 9"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_whereNobodyListensTheOtherAddressIsTried(
+    reactor: Any, clock: ResolvingClock
+) -> None:
+    """A program that has the port open for IPv4 only is found by a name that is IPv6 first."""
+    clock.known[NAME] = ["::1", "127.0.0.1"]
+    with (
+        Listener(reactor, "127.0.0.1") as listener,
+        opened(f"udp://{NAME}:{listener.port}", clock) as output,
+    ):
+        output.runReceived(runOf(b"refused"))
+        output.runReceived(runOf(b"tells of it"))
+        clock.advance(0)
+        output.runReceived(runOf(b"hello"))
+        assert await listener.payloads(1) == [b"hello"]
+        assert counts(output) == (3, 0)
+
+
+def test_whereNobodyListensAtAllNothingIsDropped(clock: ResolvingClock) -> None:
+    """The addresses take turns, one a second, so that whichever comes to listen is found."""
+    clock.known[NAME] = ["::1", "127.0.0.1"]
+    with opened(f"udp://{NAME}:{freePort()}", clock) as output:
+        seen = []
+        for _ in range(400):
+            output.runReceived(runOf(b"x"))
+            clock.advance(0.01)
+            seen += output.describe()
+        assert counts(output) == (400, 0)
+        turns = sum(here != there for here, there in pairwise(seen))
+        assert 3 <= turns <= 5
 
 
 @pytest_twisted.ensureDeferred

@@ -185,6 +185,26 @@ async def test_manySignalsAreFewReloads(reactor: Any, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_aDiskThatHangsDoesNotKeepIt(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be read to its end is left when the relay is to end."""
+    path, over = tmp_path / "relay.toml", threading.Event()
+    path.write_text(routeText(url(HOST, freePort()), NOWHERE))
+    try:
+        async with running(reactor, path) as service:
+            monkeypatch.setattr(ConfigurationFile, "read", lambda _: over.wait(SECONDS))
+            reloading = service.reload()
+            ended = service.stopService()
+            await ended.addTimeout(SECONDS / 2, reactor)
+            with pytest.raises(RuntimeError, match="still being read"):
+                await reloading
+            service.startService()
+    finally:
+        over.set()
+
+
+@pytest_twisted.ensureDeferred
 async def test_aReloadDuringTheEndOpensNothing(reactor: Any, tmp_path: Path) -> None:
     """A file that is being read when the relay ends is not taken over any more."""
     path, port = tmp_path / "relay.toml", freePort()
@@ -192,7 +212,7 @@ async def test_aReloadDuringTheEndOpensNothing(reactor: Any, tmp_path: Path) -> 
     async with running(reactor, path) as service:
         path.write_text(routeText(url(HOST, port), NOWHERE))
         reloading = service.reload()
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(RuntimeError, match="still being read"):
         await reloading
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((HOST, port))

@@ -427,7 +427,7 @@ def test_viewersAndOperatorsMayBeServed() -> None:
     options = parsed("--admin=tcp:8088", "--from=udp://:5", "--to=udp://127.0.0.1:6")
     assert options["configuration"].admin.endpoints == ("tcp:8088",)
     kinds = [type(each).__name__ for each in servicesOf(options)]
-    assert kinds == ["RelayService", "ViewerService", "AdminService"]
+    assert kinds == ["NameService", "RelayService", "ViewerService", "AdminService"]
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,15 @@ class Flow:
     @ivar destination: where it sends (L{Destination}).
     @ivar port: the local port that it has or had last; 0 if none.
     @ivar buffer: the send buffer that was asked for and granted; L{None} until it is open.
+    @ivar heardBack: called with the errno of an error that came back from there, while a run is
+        sent.
     """
 
     def __init__(self, destination: Destination, port: int = 0) -> None:
         """@param port: the local port to have if it is free."""
         self.destination = destination
         self.buffer: BufferSize | None = None
+        self.heardBack: Callable[[int], object] = _ignore
         self._segmentation = Segmentation()
         self._send: Callable[[memoryview], int] = _sendWhenClosed
         self._socket: socket.socket | None = None
@@ -194,6 +197,7 @@ class Flow:
             else:
                 statistics.reported.update(echoes)
                 self._sent(len(part), size)
+                self.heardBack(echoes[-1])
                 return
         # What the last try failed with is why; if it was the same before, that was no echo.
         statistics.reported.update(each for each in echoes if each != number)
@@ -287,6 +291,10 @@ def _keepTo(sock: socket.socket, interface: int) -> None:
     except SocketOptionError as error:
         if error.errno != errno.EPERM:  # Linux before 5.7, not as root: the wish has to do
             raise
+
+
+def _ignore(number: int) -> None:
+    pass
 
 
 def _sendWhenClosed(data: memoryview) -> int:

@@ -7,10 +7,14 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from txgroupsock.primitives.interfacetable import madeUp
+from txgroupsock.primitives.interfacetable import allIndexes, madeUp
 from txgroupsock.primitives.networkinterface import (
+    IFF_RUNNING,
+    IFF_UP,
     InterfaceLike,
     NetworkInterface,
+    addressesByIndex,
+    flagsOf,
     interfaceIndex,
     listInterfaces,
 )
@@ -23,7 +27,8 @@ _PROC = Path("/proc/thread-self/net")
 class HostState:
     """
     Interfaces and groups as they were when first looked at; each is read once, and only if asked
-    for, so that a thousand inputs cost one look.
+    for, so that a thousand inputs cost one look, and one that names its interface costs no look
+    at the others or at any address.
     """
 
     @cached_property
@@ -41,23 +46,28 @@ class HostState:
             address = ipaddress.ip_address(which or "")
         except ValueError:
             return interfaceIndex(which)
-        owners = [each.index for each in self.interfaces.values() if address in each.addresses]
+        owners = [index for index, theirs in self._addresses.items() if address in theirs]
         return owners[0] if len(owners) == 1 else interfaceIndex(which)
 
     def isRunning(self, index: int) -> bool:
-        """Whether there is such an interface, up and with a carrier."""
-        found = self.interfaces.get(index)
-        return found is not None and found.isUp and found.isRunning
+        """Whether there is one, up and with a carrier; true if that cannot be told."""
+        if index not in self._running:
+            try:
+                flags = flagsOf(index)
+            except OSError:  # out of descriptors, which says nothing about the interface
+                return True
+            self._running[index] = bool(flags & IFF_UP and flags & IFF_RUNNING)
+        return self._running[index]
 
     def hasJoined(self, index: int, group: IPAddress) -> bool:
         """
         Whether an interface exists and the kernel has a group joined on it; true too where it
         does not tell and the interface exists (all but Linux).
         """
-        if index not in self.interfaces:
-            return False
         joined = self._joined4 if group.version == 4 else self._joined6
-        return joined is None or (index, withoutScope(group)) in joined
+        if joined is None:
+            return index in allIndexes()
+        return (index, withoutScope(group)) in joined
 
     def igmpVersion(self, index: int) -> int | None:
         """
@@ -70,6 +80,14 @@ class HostState:
                 version = rest.split()[-1]
                 return int(version[1:]) if version[1:].isdecimal() else None
         return None
+
+    @cached_property
+    def _addresses(self) -> dict[int, list[IPAddress]]:
+        return addressesByIndex()
+
+    @cached_property
+    def _running(self) -> dict[int, bool]:
+        return {}
 
     @cached_property
     def _igmp(self) -> list[str]:

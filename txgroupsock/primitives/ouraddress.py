@@ -11,6 +11,7 @@ from collections.abc import Callable
 from txgroupsock.primitives.environment import Environment
 from txgroupsock.primitives.errors import AddressError
 from txgroupsock.primitives.networkinterface import (
+    addressesByIndex,
     addressOf,
     defaultRouteInterface,
     interfaceIndex,
@@ -119,7 +120,7 @@ class OurAddresses:
     def _look(self) -> None:
         self._lookedAt = self._seconds()
         try:
-            found = [address for each in listInterfaces() for address in each.addresses]
+            found = [address for theirs in addressesByIndex().values() for address in theirs]
         except OSError:  # out of descriptors: what was found before has to do
             return
         self._addresses = frozenset(socket.inet_ntop(familyOf(each), each.packed) for each in found)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.config import ConfigurationError
 from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
 
 
@@ -53,7 +53,7 @@ class Control:
         viewers: ViewerService | None = None,
     ) -> None:
         """
-        @param reactor: provides C{IReactorTime} and C{IReactorThreads}.
+        @param reactor: provides C{IReactorFromThreads}.
         @param relay: made of the configuration, and opened and closed by somebody else; so are
             C{viewers}.
         """
@@ -62,7 +62,8 @@ class Control:
         self.viewers = viewers
         self.last: ChangeStatus | None = None
         self.changed: list[Callable[[Outcome], None]] = []
-        self._reactor = reactor
+        self._threads = Threads(reactor)
+        self._reading: Deferred[Configuration] | None = None
         self._changing = DeferredLock()
 
     def change(self, name: str, make: Callable[[], Configuration]) -> Deferred[Outcome]:
@@ -79,15 +80,19 @@ class Control:
         """
         return self._changing.run(lambda: Deferred.fromCoroutine(self._change(name, make)))
 
-    def whenIdle(self) -> Deferred[None]:
-        """Fires when all changes that have been asked for are made."""
-        return self._changing.run(lambda: None)
+    def abandon(self) -> None:
+        """
+        Wait no more for what a change is to be made of, as at the end: a disk may never give it.
+
+        Such a change fails with L{RuntimeError}; one that is being made is not touched.
+        """
+        if self._reading is not None:
+            self._reading.cancel()
 
     async def _change(self, name: str, make: Callable[[], Configuration]) -> Outcome:
         log = self._log
         try:
-            pool = self._reactor.getThreadPool()
-            configuration = await deferToThreadPool(self._reactor, pool, make)
+            configuration = await self._made(make)
             outcome = await self._goOver(configuration)
         except ConfigurationError as error:
             for problem in error.problems:
@@ -115,6 +120,15 @@ class Control:
         for each in self.changed:
             each(outcome)
         return outcome
+
+    async def _made(self, make: Callable[[], Configuration]) -> Configuration:
+        self._reading = self._threads.run(make)
+        try:
+            return await self._reading
+        except CancelledError:
+            raise RuntimeError("it was still being read when the relay was told to end") from None
+        finally:
+            self._reading = None
 
     async def _goOver(self, configuration: Configuration) -> Outcome:
         """Open what is new of all parts, and then let go of what is old."""

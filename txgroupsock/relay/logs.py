@@ -11,9 +11,11 @@ import sys
 from datetime import datetime, timezone
 from typing import Any, TextIO
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
+
+from txgroupsock.relay.outlet import Outlet
 
 MOST_BYTES = 16_000
 """Of a line, at most: container engines cut lines at 16 KiB, journald at 48."""
@@ -39,7 +41,34 @@ def journal() -> Journal:
 
 @implementer(ILogObserver)
 @frozen
-class JSONLines:
+class _Lines:
+    """Writes events as lines of text to a stream, and tells how many nobody has read in time."""
+
+    stream: TextIO
+    _outlet: Outlet = field(
+        init=False, default=Factory(lambda self: Outlet(self.stream), takes_self=True)
+    )
+
+    def __call__(self, event: LogEvent) -> None:
+        """See L{ILogObserver}."""
+        lost = self._outlet.lostUntilNow()
+        if lost:
+            gap = {
+                "log_level": LogLevel.warn,
+                "log_namespace": __name__,
+                "log_format": "here {lost:,} messages are missing, which nobody has read in time",
+                "log_time": event.get("log_time"),
+                "lost": lost,
+            }
+            self._outlet.write(self._formatted(gap))
+        self._outlet.write(self._formatted(event))
+
+    def _formatted(self, event: LogEvent) -> str:
+        raise NotImplementedError
+
+
+@frozen
+class JSONLines(_Lines):
     """
     Writes an event as one line of JSON, in ASCII: C{time} (ISO 8601, UTC, with milliseconds),
     C{level}, C{namespace}, C{message}; and where there is one, C{worker} (its number) and
@@ -49,10 +78,7 @@ class JSONLines:
     traceback its beginning.  An event that cannot be formatted is logged all the same.
     """
 
-    stream: TextIO
-
-    def __call__(self, event: LogEvent) -> None:
-        """See L{ILogObserver}."""
+    def _formatted(self, event: LogEvent) -> str:
         line = {
             "time": _time(event),
             "level": _level(event).name,
@@ -64,21 +90,17 @@ class JSONLines:
             line["worker"] = worker
         if failure:
             line["failure"] = failure
-        _write(self.stream, _fitting(line) + "\n")
+        return _fitting(line) + "\n"
 
 
-@implementer(ILogObserver)
 @frozen
-class Journal:
+class Journal(_Lines):
     """
     Writes events with their priority before each line, as C{sd-daemon(3)} has it, and no time,
     since journald has that: C{<4>txgroupsock.relay.input.UDPInput: loop: ...}.
     """
 
-    stream: TextIO
-
-    def __call__(self, event: LogEvent) -> None:
-        """See L{ILogObserver}."""
+    def _formatted(self, event: LogEvent) -> str:
         worker = event.get("worker")
         source = _text(event.get("log_namespace") or "-")
         if isinstance(worker, int):
@@ -86,7 +108,7 @@ class Journal:
         text = f"{source}: {_message(event)}\n{_traceback(event)}"
         mark = f"<{_PRIORITIES[_level(event)]}>"
         lines = [mark + line[:MOST_BYTES] for line in text.splitlines() if line.strip()]
-        _write(self.stream, "\n".join(lines) + "\n")
+        return "\n".join(lines) + "\n"
 
 
 def _fitting(line: dict[str, str | int]) -> str:
@@ -139,12 +161,3 @@ def _text(value: object) -> str:
         return str(value)
     except Exception as error:  # noqa: BLE001 - as above
         return f"cannot be formatted: {type(error).__name__}"
-
-
-def _write(stream: TextIO, text: str) -> None:
-    try:
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
-    except (OSError, ValueError):  # nobody reads any more, or it is closed
-        pass

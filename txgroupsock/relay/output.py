@@ -43,6 +43,10 @@ _GO_ON: Final = frozenset(
 _NO_WAY: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EACCES, errno.EADDRNOTAVAIL}
 )
+# What comes back from where nobody wants what is sent, or gets it.
+_IN_VAIN: Final = frozenset(
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH}
+)
 
 
 @implementer(IRelayOutput, IWarning)
@@ -56,9 +60,14 @@ class UDPOutput:
     tried but a run now and then, on a new socket, so that it costs the others nothing and is
     served again as soon as it can be.
 
+    Where the host is a name with several addresses, the next of them takes over as soon as one
+    cannot be sent to, or is told to be of no use by what comes back from it; only while all fail
+    is there a pause.
+
     @cvar quiet: at most one line of log about failures in so many seconds.
     @cvar firstPause: seconds until a destination that failed is tried again; doubled each time
         up to L{longestPause}.
+    @cvar shortestStay: seconds until another address of a name is tried for what came back.
     @ivar statistics: what became of what was sent
         (L{DestinationStatistics <txgroupsock.primitives.DestinationStatistics>}).
     @ivar moved: called with this output when its C{localAddress} has changed.
@@ -67,6 +76,7 @@ class UDPOutput:
     quiet: ClassVar[float] = 10.0
     firstPause: ClassVar[float] = 0.01
     longestPause: ClassVar[float] = 0.5
+    shortestStay: ClassVar[float] = 1.0
 
     _log = Logger()
 
@@ -91,6 +101,8 @@ class UDPOutput:
         self._failedWith: int | None = None
         self._pause = 0.0
         self._resume: IDelayedCall | None = None
+        self._moving: IDelayedCall | None = None
+        self._movedAt = float("-inf")
         self._droppedSaid = 0
         self._saidAt = float("-inf")
         self._isSaid = False
@@ -134,12 +146,12 @@ class UDPOutput:
             self._lookup.start()
         else:
             try:
-                self._openFlow(self._address)
+                self._openFlow()
             except OSError as error:
                 if not _mayPass(error):
                     self._address = self._flow = None
                     raise
-                self._waitAfter(error)
+                self._goElsewhere(error)
         self._isOpen = True
 
     def closeOutput(self) -> Deferred[None]:
@@ -149,6 +161,9 @@ class UDPOutput:
             self._lookup.stop()
             self._lookup = None
         self._stopWaiting()
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
         if self._flow is not None:
             self._flow.close()
         self._address = self._flow = None
@@ -181,6 +196,8 @@ class UDPOutput:
         if self._failedWith is not None:
             advice = sendAdvice(self._failedWith)
             said.append(f"cannot be reached now ({errnoName(self._failedWith)}): {advice}")
+        if self._lookup is not None and self._lookup.note:
+            said.append(self._lookup.note)
         if statistics.segmentationRefused is not None:
             name = errnoName(statistics.segmentationRefused)
             said.append(f"datagrams go one by one: the way there cannot cut them up ({name})")
@@ -233,13 +250,47 @@ class UDPOutput:
         if number in _GO_ON:
             self._say(error)
         else:
-            self._waitAfter(error)
+            self._goElsewhere(error)
 
-    def _waitAfter(self, error: OSError) -> None:
+    def _goElsewhere(self, error: OSError) -> None:
+        """Nothing can be sent there: send to what else the name stands for, or wait."""
         self._say(error)
         self._failedWith = error.errno
+        while self._hasOther(self._failedWith):
+            try:
+                self._openFlow()
+            except OSError as following:
+                self._failedWith = following.errno
+            else:
+                return
         self._pause = min(max(2 * self._pause, self.firstPause), self.longestPause)
         self._resume = self._reactor.callLater(self._pause, self._tryAgain)
+
+    def _hasOther(self, number: int | None) -> bool:
+        """Go over to another address of the name; whether that has not been tried yet."""
+        lookup = self._lookup
+        if lookup is None:
+            return False
+        isOther = lookup.instead(errnoName(number))
+        self._address = lookup.address
+        return isOther
+
+    def _heardBack(self, number: int) -> None:
+        """What was sent there is of no use, as the network says; another address may be better."""
+        now = self._reactor.seconds()
+        if number in _IN_VAIN and self._moving is None and now - self._movedAt >= self.shortestStay:
+            self._movedAt = now
+            # Not at once: the flow is about to send.
+            self._moving = self._reactor.callLater(0, self._move, number)
+
+    def _move(self, number: int) -> None:
+        self._moving = None
+        before = self._address
+        self._hasOther(number)
+        if self._address != before and self._resume is None:
+            what = f"reach {self.model.host} at {before}"
+            self._say(TransferError(number, what, f"now {self._address} is tried"))
+            self._tryAgain()
 
     def _stopWaiting(self) -> None:
         self._failedWith = None
@@ -251,21 +302,22 @@ class UDPOutput:
     def _tryAgain(self) -> None:
         """Have the next run sent from a new socket, with source and route chosen anew."""
         self._resume = None
-        if self._address is None:
-            return
         try:
-            self._openFlow(self._address)
+            self._openFlow()
         except OSError as error:
-            self._waitAfter(error)
+            self._goElsewhere(error)
 
     def _recovered(self) -> None:
         self._stopWaiting()
+        if self._lookup is not None:
+            self._lookup.worked()
         # A line for each that told of a failure, so that coming and going fills no log.
         if self._isSaid:
             self._isSaid = False
             self._log.info(
-                "{output}: sending again ({count:,} dropped since the last such line)",
+                "{output}: sending again{where} ({count:,} dropped since the last such line)",
                 output=self.model,
+                where="" if self._lookup is None else f" to {self._address}",
                 count=self._takeDropped(),
             )
 
@@ -288,13 +340,15 @@ class UDPOutput:
 
     # Where it goes
 
-    def _openFlow(self, address: IPAddress) -> None:
+    def _openFlow(self) -> None:
         """
-        Send to an address from now on, from a new socket.
+        Send to the address from now on, from a new socket.
 
         @raise OSError: there can be none, or no route leads there; then nothing is sent.
         """
-        model = self.model
+        model, address = self.model, self._address
+        if address is None:  # not looked up yet
+            return
         index = interfaceIndex(model.interface)
         there = Destination(
             withScope(address, index),
@@ -310,6 +364,8 @@ class UDPOutput:
             port = self._flow.port
             self._flow.close()
         self._flow = Flow(there, port)
+        if self._lookup is not None:
+            self._flow.heardBack = self._heardBack
         try:
             self._flow.open()
         finally:

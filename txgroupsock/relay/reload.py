@@ -50,11 +50,15 @@ class ReloadService(Service):
             self._log.info("SIGHUP reads {name} again", name=self._file.name)
 
     def stopService(self) -> Deferred[None]:
-        """Give SIGHUP back; fires when what is being changed has been."""
+        """
+        Give SIGHUP back; fires when what is being changed has been, while a file that is still
+        being read is left: its disk may hang.
+        """
         Service.stopService(self)
         if self._earlierHandler is not None:
             signal.signal(signal.SIGHUP, self._earlierHandler)
             self._earlierHandler = None
+        self._control.abandon()
         return self._reloading.run(lambda: None)
 
     def reload(self) -> Deferred[Outcome]:

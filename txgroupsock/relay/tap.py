@@ -323,6 +323,7 @@ def makeService(options: Options) -> IService:
     from txgroupsock.relay.control import Control
     from txgroupsock.relay.demo import DemoService
     from txgroupsock.relay.health.sharedhooks import SharedHooks
+    from txgroupsock.relay.names import NameService
     from txgroupsock.relay.relay import Relay
     from txgroupsock.relay.reload import ReloadService
     from txgroupsock.relay.sharing import SharedInputs
@@ -344,7 +345,7 @@ def makeService(options: Options) -> IService:
     viewers = ViewerService(ours, configuration.viewers, inputs, hooks)
     control = Control(reactor, configuration, relay, viewers)
     # Stopped in the opposite order: nothing is changed any more when the relay closes.
-    services: list[Any] = [RelayService(reactor, relay), viewers]
+    services: list[Any] = [NameService(reactor), RelayService(reactor, relay), viewers]
     notifier = Notifier.fromEnvironment()
     systemd = None if notifier is None else SystemdService(reactor, notifier, relay)
     reloading = None

@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 from zope.interface import implementer
 
+from txgroupsock.relay.names import NameResolver
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.talk import BlockingPipes, Talk, packed
@@ -91,6 +92,7 @@ class Worker(Talk):
         from twisted.internet import reactor as installed
 
         self._reactor = installed
+        self._reactor.installNameResolver(NameResolver(installed))
         try:
             model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
             self._relay = Relay.of(installed, model)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.python import usage
 from twisted.python.usage import CompleteFiles, Completer, Completions
 
@@ -200,8 +201,13 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from txgroupsock.relay.exiting import onInterrupt
+    from txgroupsock.relay.names import NameService
     from txgroupsock.tools.sending import SendService
 
     service = SendService(reactor, options["plan"], options["result"], terminal())
     onInterrupt(reactor, service.end)
-    return service
+    services: list[Any] = [NameService(reactor), service]
+    every = MultiService()
+    for each in services:
+        each.setServiceParent(every)
+    return every

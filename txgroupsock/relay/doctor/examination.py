@@ -12,6 +12,7 @@ from txgroupsock.relay.circles import closingCircles, feeds
 from txgroupsock.relay.doctor.finding import Diagnosis, Finding
 from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.inputs import InputExamination
+from txgroupsock.relay.doctor.names import Names
 from txgroupsock.relay.doctor.outputs import examineOutput
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.plan import RouteModel
@@ -44,6 +45,7 @@ def examine(patients: Sequence[Patient], host: Host) -> list[Diagnosis]:
     Nothing that runs is disturbed: groups are joined on sockets of our own, and a unicast port
     that somebody has is only looked at from outside.
     """
+    names = Names([each for patient in patients for each in patient.outputs], host.isStopped)
     legs = [leg for each in patients if each.input is not None for leg in each.input.legs]
     inputs = dict.fromkeys(leg.received for leg in legs)
     examinations = {each: InputExamination(host, each) for each in inputs}
@@ -58,7 +60,7 @@ def examine(patients: Sequence[Patient], host: Host) -> list[Diagnosis]:
     loops = _loops(patients)
     for output, size in sizes.items():
         if not host.isStopped():
-            diagnosis = examineOutput(output, host.state, host.links, size)
+            diagnosis = examineOutput(output, host.state, host.links, names.addressOf, size)
             findings = (*loops.get(output, ()), *diagnosis.findings)
             found.append(evolve(diagnosis, findings=findings))
     return found

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import os
-import socket
 import struct
-from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
 
+from txgroupsock.primitives.netlink import NoNetlink, attribute, attributes, dump, get
 from txgroupsock.primitives.sockaddr import IPAddress, familyOf, withoutScope
 
 # linux/rtnetlink.h, linux/if_link.h
 _GET_LINK: Final = 18
 _GET_ROUTE: Final = 26
-_REQUEST: Final = 0x1
-_DUMP: Final = 0x300
-_DONE: Final = 3
-_ERROR: Final = 2
 _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_STATE, _IFLA_INFO, _IFLA_CARRIER = 3, 4, 10, 16, 18, 33
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND = 1, 2, 4
 _BRIDGE_SNOOPING, _BRIDGE_QUERIER, _BRIDGE_QUERIER_STATE = 23, 25, 47
 _QUERIER_4, _QUERIER_6 = 1, 5
 _RTA_TO, _RTA_INTERFACE, _RTA_GATEWAY, _RTA_VIA = 1, 4, 5, 18
-_NEST: Final = 0x3FFF  # without the flags of an attribute's type
 
-_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ROUTE: Final = struct.Struct("=8BI")  # struct rtmsg
 
@@ -91,7 +82,7 @@ class Route:
 def links() -> dict[int, Link] | None:
     """Every interface by its index; L{None} where the kernel does not tell (all but Linux)."""
     try:
-        messages = _ask(_GET_LINK, _DUMP, _LINK.pack(0, 0, 0, 0, 0))
+        messages = dump(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0))
     except OSError:
         return None
     return {each.index: each for each in map(linkIn, messages)}
@@ -106,12 +97,12 @@ def routeTo(address: IPAddress, interface: int = 0) -> Route | None:
     """
     packed = withoutScope(address).packed
     body = _ROUTE.pack(familyOf(address), 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
-    body += _attribute(_RTA_TO, packed)
+    body += attribute(_RTA_TO, packed)
     if interface:
-        body += _attribute(_RTA_INTERFACE, struct.pack("=I", interface))
+        body += attribute(_RTA_INTERFACE, struct.pack("=I", interface))
     try:
-        messages = _ask(_GET_ROUTE, 0, body)
-    except _NoNetlink:
+        messages = get(_GET_ROUTE, body)
+    except NoNetlink:
         return None
     return routeIn(messages[0]) if messages else None
 
@@ -119,8 +110,8 @@ def routeTo(address: IPAddress, interface: int = 0) -> Route | None:
 def linkIn(message: bytes) -> Link:
     """The interface of an RTM_NEWLINK message."""
     _, _, index, flags, _ = _LINK.unpack_from(message)
-    parts = dict(_attributes(message[_LINK.size :]))
-    info = dict(_attributes(parts.get(_IFLA_INFO, b"")))
+    parts = dict(attributes(message[_LINK.size :]))
+    info = dict(attributes(parts.get(_IFLA_INFO, b"")))
     kind = _text(info.get(_INFO_KIND, b""))
     state = parts.get(_IFLA_STATE, b"\0")[0]
     return Link(
@@ -139,14 +130,14 @@ def linkIn(message: bytes) -> Link:
 
 def routeIn(message: bytes) -> Route:
     """The route of an RTM_NEWROUTE message."""
-    parts = dict(_attributes(message[_ROUTE.size :]))
+    parts = dict(attributes(message[_ROUTE.size :]))
     isDirect = _RTA_GATEWAY not in parts and _RTA_VIA not in parts
     return Route(_number(parts.get(_RTA_INTERFACE, b"")), isDirect)
 
 
 def _bridgeIn(data: bytes) -> Bridge:
-    parts = dict(_attributes(data))
-    queriers = dict(_attributes(parts.get(_BRIDGE_QUERIER_STATE, b"")))
+    parts = dict(attributes(data))
+    queriers = dict(attributes(parts.get(_BRIDGE_QUERIER_STATE, b"")))
     # A kernel before 5.15 tells only whether the bridge itself asks.
     own = ipaddress.ip_address(0) if parts.get(_BRIDGE_QUERIER, b"\0") != b"\0" else None
     found = {
@@ -155,56 +146,6 @@ def _bridgeIn(data: bytes) -> Bridge:
     }
     isSnooping = parts.get(_BRIDGE_SNOOPING, b"\0") != b"\0"
     return Bridge(isSnooping, found[_QUERIER_4], found[_QUERIER_6])
-
-
-class _NoNetlink(OSError):
-    """The kernel, or a sandbox, offers no such socket."""
-
-
-def _ask(kind: int, flags: int, body: bytes) -> list[bytes]:
-    """The bodies of all messages that answer one."""
-    if not hasattr(socket, "AF_NETLINK"):
-        raise _NoNetlink(errno.EAFNOSUPPORT, "only Linux has rtnetlink")
-    try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    except OSError as error:
-        raise _NoNetlink(error.errno, str(error)) from error
-    with sock:
-        sock.settimeout(2.0)
-        sock.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0) + body)
-        found: list[bytes] = []
-        while True:
-            for number, content in _messages(sock.recv(1 << 18)):
-                if number == _DONE:
-                    return found
-                if number == _ERROR:
-                    code = -struct.unpack_from("=i", content)[0]
-                    raise OSError(code, os.strerror(code))
-                found.append(content)
-            if not flags & _DUMP:
-                return found
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        yield kind, data[at + _HEADER.size : at + length]
-        at += max(length + 3 & ~3, _HEADER.size)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4:
-            return
-        yield kind & _NEST, data[at + 4 : at + length]
-        at += length + 3 & ~3
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def _number(value: bytes) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve
 
-from txgroupsock.primitives import AddressError, IPAddress, UnknownInterface, parseAddress
+from txgroupsock.primitives import IPAddress, UnknownInterface
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.primitives.sockaddr import isMulticast
 from txgroupsock.relay.doctor.finding import Diagnosis, Finding
@@ -23,12 +22,14 @@ def examineOutput(
     model: OutputModel,
     state: HostState,
     links: Mapping[int, Link],
+    addressOf: Callable[[OutputModel], IPAddress],
     size: int = 0,
     route: Callable[[IPAddress, int], Route | None] = routeTo,
 ) -> Diagnosis:
     """
-    What there is to say about an output; blocks if it has a host name.
+    What there is to say about an output.
 
+    @param addressOf: what it sends to; may block, and raise L{OSError} if the name is not found.
     @param size: bytes of the largest datagram that its input was heard to bring, or 0.
     """
     subject = str(model)
@@ -39,7 +40,7 @@ def examineOutput(
         return Diagnosis(subject, tuple(seen), tuple(findings))
 
     try:
-        address = _addressOf(model)
+        address = addressOf(model)
     except OSError as error:
         findings.append(
             Finding(
@@ -128,22 +129,3 @@ def _checkSource(subject: str, model: OutputModel, state: HostState) -> Iterator
         (f"there are: {listed}",),
         "have one of those in the URL, or none; 'ip address' lists them",
     )
-
-
-def _addressOf(model: OutputModel) -> IPAddress:
-    """
-    What it sends to.
-
-    @raise OSError: the name is not found.
-    """
-    try:
-        return parseAddress(model.host)
-    except AddressError:
-        family = 0
-        if model.source is not None:
-            family = socket.AF_INET if model.source.version == 4 else socket.AF_INET6
-        try:
-            found = socket.getaddrinfo(model.host, model.port, family, socket.SOCK_DGRAM)
-        except UnicodeError:  # a label that is empty or too long
-            raise OSError(None, "this is no host name") from None
-        return parseAddress(str(found[0][4][0]))

@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThreadPool
-
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.doctor import SECONDS, Host, Patient, examine, reportJSON
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.url import URLError
 from txgroupsock.relay.web.answer import Answer, Refusal
 
@@ -24,8 +23,8 @@ class DoctorAPI:
     """Examines one stream or route at a time, in a thread, while the relay goes on."""
 
     def __init__(self, reactor: Any, control: Control) -> None:
-        """@param reactor: provides C{IReactorThreads}."""
-        self._reactor = reactor
+        """@param reactor: provides C{IReactorFromThreads}."""
+        self._threads = Threads(reactor)
         self._control = control
         self._isBusy = self._isStopped = False
 
@@ -47,8 +46,7 @@ class DoctorAPI:
         host = Host(seconds, lambda: self._isStopped, isCommand=False)
         work: Callable[[], Any] = lambda: reportJSON(examine(patients, host))  # noqa: E731 - typed
         try:
-            pool = self._reactor.getThreadPool()
-            return Answer.json(await deferToThreadPool(self._reactor, pool, work))
+            return Answer.json(await self._threads.run(work))
         finally:
             self._isBusy = False
 

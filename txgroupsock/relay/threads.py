@@ -1,0 +1,86 @@
+"""Threads for what may take long, which nobody waits for at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+Result = TypeVar("Result")
+
+_MOST_WAITING: Final = 10_000
+
+
+class TooMuchWaits(RuntimeError):
+    """More is waiting for a thread than could be done in any useful time."""
+
+
+class Threads:
+    """
+    Does work in threads, so much of it at a time, and the rest in turn.
+
+    The reactor's own pool is shared by whatever needs one, so a name server that is silent would
+    keep a reload waiting; and its threads, and those of C{concurrent.futures}, are joined at the
+    end of the process, however long what they do takes.  Here each piece of work has a thread of
+    its own (0.1 ms), which the end of the process does not wait for.
+    """
+
+    def __init__(self, reactor: Any, most: int = 4) -> None:
+        """
+        @param reactor: provides C{IReactorFromThreads}.
+        @param most: how many run at a time.
+        """
+        self._reactor = reactor
+        self._most = most
+        self._running = 0
+        self._waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
+
+    def run(self, work: Callable[[], Result]) -> Deferred[Result]:
+        """
+        Have something done.
+
+        @return: fires in the reactor's thread with what it returns, or fails with what it raises;
+            with L{TooMuchWaits} or L{RuntimeError} if there is no thread for it.  Cancelled, it
+            is not begun; if it has been, what becomes of it is of no interest.
+        """
+        done: Deferred[Result] = Deferred(self._cancelled)
+        if len(self._waiting) >= _MOST_WAITING:
+            done.errback(TooMuchWaits(f"{_MOST_WAITING:,} others wait for a thread"))
+            return done
+        # In the context of who asked, as the host in memory that it is on.
+        context = copy_context()
+        self._waiting.append((done, lambda: context.run(work)))
+        self._next()
+        return done
+
+    def _cancelled(self, done: Deferred[Any]) -> None:
+        self._waiting = deque(each for each in self._waiting if each[0] is not done)
+
+    def _next(self) -> None:
+        while self._waiting and self._running < self._most:
+            done, work = self._waiting.popleft()
+            self._running += 1
+            try:
+                threading.Thread(target=self._work, args=(done, work), daemon=True).start()
+            except RuntimeError:  # the system gives no further thread
+                self._running -= 1
+                done.errback()
+
+    def _work(self, done: Deferred[Any], work: Callable[[], Any]) -> None:
+        result: Any
+        try:
+            result = work()
+        except BaseException:  # noqa: BLE001 - it is for who asked
+            result = Failure()
+        self._reactor.callFromThread(self._ended, done, result)
+
+    def _ended(self, done: Deferred[Any], result: Any) -> None:
+        self._running -= 1
+        self._next()
+        if not done.called:
+            done.callback(result)
