@@ -432,9 +432,7 @@ def test_whatIsMadeUpIsNotKept(ssrc: int) -> None:
     ),
     st.integers(1, 20),
 )
-def test_countsAddUpWhateverComes(
-    sent: list[tuple[int, int, int, int, float]], limit: int
-) -> None:
+def test_countsAddUpWhateverComes(sent: list[tuple[int, int, int, int, float]], limit: int) -> None:
     """What came was given on, had come before, was late or a stray; or is held."""
     legs = Legs(limit=limit)
     came = 0

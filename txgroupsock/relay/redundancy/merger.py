@@ -214,9 +214,7 @@ class Merger:
         if not -2 * self._limit <= ahead < 2 * self._limit:
             return None
         if part.kind != self._name[1] and (
-            leg.end is None
-            or not 0 <= first - leg.end <= _TURN
-            or self._beside[part.kind] > _TURN
+            leg.end is None or not 0 <= first - leg.end <= _TURN or self._beside[part.kind] > _TURN
         ):
             # Forward error correction has numbers of its own under the SSRC of what it protects;
             # payload types that take turns in one stream go on where the one before ended.
@@ -264,9 +262,7 @@ class Merger:
             candidate = self._candidate = _Candidate(name, part.number, now, now)
         candidate.lastHeard = candidate.last[leg] = now
         candidate.total += part.length
-        candidate.inRow = part.length + (
-            candidate.inRow if candidate.before == self._total else 0
-        )
+        candidate.inRow = part.length + (candidate.inRow if candidate.before == self._total else 0)
         candidate.before = self._total
         follows = part.number == candidate.next
         candidate.inSequence = max(
