@@ -261,9 +261,30 @@ def test_tablesThatNeverStayAreNotAlwaysFollowed() -> None:
         for number in range(700)
     ]
     feed(health, made)
-    assert list(health._pmts) == [19 + 16]  # the 20th is the last that is followed
-    feed(health, [packet(0, 700, pat({1: MAP}, 7), isStart=True)] * 7, arrival=1.0)
-    assert list(health._pmts) == [MAP]
+    assert list(health._tables.pmts) == [7 + 16]  # the 8th is the last that is followed
+    feed(health, [packet(0, 700, pat({1: MAP}, 7), isStart=True)] * 7, arrival=0.3)
+    assert list(health._tables.pmts) == [MAP]
+
+
+def test_whatTablesMayNameHasABound() -> None:
+    """Made-up PMTs are forgotten with the PIDs that they named; those of others are kept to."""
+    health = TSHealth()
+    programs = {number + 1: number + 2000 for number in range(40)}
+    rounds = 12
+    for turn in range(rounds):
+        feed(health, [packet(0, turn, pat(programs, turn), isStart=True)], arrival=9.0 * turn)
+        for number, (program, where) in enumerate(programs.items()):
+            first = (turn * 997 + number * 37) % 5000 + 100
+            table = pmt(program, first, {first + each: 2 for each in range(30)}, turn)
+            arrival = 9.0 * turn + 0.25 * number / 8
+            feed(health, [packet(where, turn, table, isStart=True)], arrival=arrival)
+            feed(health, [packet(first + each, turn) for each in range(30)], arrival=arrival)
+    assert len(health.pids) <= 512 + 1 + 40 + 1024 + 1
+    assert health._tables._names.total() <= 1024
+    figures = health.measure(1000.0)
+    assert len(figures.missing) == 64
+    named = set(health._tables._names)
+    assert {number for number, pid in health.pids.items() if pid.due is not None} == named
 
 
 def test_clocksAreCompared() -> None:
@@ -316,12 +337,13 @@ def test_aStreamMayGoOverToRTP() -> None:
 
 
 def test_everyPIDAtOnceTakesLittle() -> None:
-    """All 8,191 PIDs are followed, and what is shown is bounded."""
+    """So many of all 8,191 PIDs are followed, all packets counted, and what is shown bounded."""
     health = TSHealth()
     for counter in (0, 1, 3):
         feed(health, [packet(number, counter) for number in range(NULL)])
     figures = health.measure(0.0)
-    assert (figures.pids, figures.continuityErrors) == (NULL, NULL)
+    assert (figures.pids, figures.continuityErrors) == (513, 513)
+    assert figures.packets == 3 * NULL
     assert len(figures.busiest) == len(figures.scrambledPIDs) + 64
 
 

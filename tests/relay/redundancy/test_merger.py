@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -326,3 +328,123 @@ def test_aDamagedNumberAheadCostsNothingElse(legs: Legs) -> None:
     legs.until(1.0)
     assert [each for each in legs.numbers if each != 20_000] == list(range(500))
     assert legs.merger.restarts == 1
+
+
+def ofType(kind: int, number: int, ssrc: int = 7) -> bytes:
+    """An RTP packet of another payload type."""
+    packet = bytearray(rtp(number, ssrc))
+    packet[1] = kind
+    return bytes(packet)
+
+
+def test_whatIsNotOfTheStreamDoesNotGetIntoIt() -> None:
+    """Reports, and error correction with numbers of its own, are none of the stream's datagrams."""
+    legs = Legs()
+    for number in range(0, 1000, 10):
+        for leg in (0, 1):
+            report = bytes.fromhex("81c90007") + bytes(4) + struct.pack("!I", 7) + bytes(20)
+            legs.take(leg, rtpRun(range(number, number + 10)), number / 1000)
+            legs.take(leg, run(report))
+            for block in range(2):
+                legs.take(leg, run(ofType(127, number // 5 + 300 + block)))
+                legs.take(leg, run(ofType(97, number // 5 + block, ssrc=0)))
+    assert legs.numbers == list(range(1000))
+    assert legs.merger.unnumbered == 200
+    assert legs.merger.strays + legs.merger.holding == 800
+    assert legs.merger.lost == legs.merger.restarts == 0
+
+
+def test_whatCameFirstNeedNotBeTheStream() -> None:
+    """Where error correction was heard first, the stream is given on from the next window on."""
+    legs = Legs()
+    for number in range(1000):
+        if not number % 10:
+            legs.take(0, run(ofType(127, 5000 + number // 10, ssrc=3)), number / 1000)
+        legs.take(0, rtpRun([number]), number / 1000)
+    assert [each for each in legs.numbers if each < 5000] == list(range(1000))
+    assert legs.merger.restarts == 1
+
+
+def test_payloadTypesMayTakeTurns() -> None:
+    """Packets of several payload types that are numbered together are one stream."""
+    legs = Legs()
+    for number in range(500):
+        kind = 101 if number % 50 > 40 else 8 if number < 300 else 9
+        for leg in (0, 1):
+            if number % 7 != leg:
+                legs.take(leg, run(ofType(kind, number)), number / 1000 + leg / 3000)
+    legs.until(9)
+    assert legs.numbers == list(range(500))
+    assert legs.merger.lost == 0
+
+
+@pytest.mark.parametrize("limit", [1, 3, 40])
+def test_aRunMayBeLargerThanTheLimit(limit: int) -> None:
+    """A stream that begins anew is followed, and given on, in runs of any size."""
+    legs = Legs(limit=limit)
+    for start in (0, 30000, 5000):
+        for number in range(start, start + 6400, 64):
+            at = legs.now + 0.01
+            legs.take(0, rtpRun(range(number, number + 64)), at)
+            legs.take(1, rtpRun(range(number + 100, number + 164)), at)
+        legs.until(legs.now + 1)
+    assert legs.merger.restarts >= 2
+    assert legs.numbers[-64:] == list(range(11336, 11400)) or legs.numbers[-1] >= 11399
+    assert legs.merger.holding == 0
+
+
+def madeUp(count: int, ssrc: int) -> list[Run]:
+    """Packets with sequence numbers at random."""
+    random = Random(5)
+    return [rtpRun([random.randrange(65536)], ssrc, 1328) for _ in range(count)]
+
+
+@pytest.mark.parametrize("ssrc", [7, 8])
+def test_whatIsMadeUpIsNotKept(ssrc: int) -> None:
+    """However many sequence numbers are made up, what is kept and searched has a bound."""
+    merger = Merger(2, RTP(), 10.0)
+    merger.take(0, rtpRun([0]), 0.0)
+    given = 1
+    runs = madeUp(20000, ssrc)
+    for number, each in enumerate(runs):
+        now = number / 2500
+        given += sum(map(len, merger.take(1, each, now)))
+        if (deadline := merger.deadline) is not None and deadline <= now:
+            given += sum(map(len, merger.due(now)))
+        assert merger.holding <= 16384 + 1
+        assert merger.bytes <= 16384 * 768 * 5 // 4 + 2 * 1328
+    assert len(merger.legs[1]._missing) <= 257
+    given += sum(map(len, merger.flush(9.0)))
+    assert given <= len(runs) + 1
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.integers(0, 65535),
+            st.integers(1, 5),
+            st.integers(7, 8),
+            st.floats(0, 0.2),
+        ),
+        max_size=80,
+    ),
+    st.integers(1, 20),
+)
+def test_countsAddUpWhateverComes(sent: list[tuple[int, int, int, int, float]], limit: int) -> None:
+    """What came was given on, had come before, was late or a stray; or is held."""
+    legs = Legs(limit=limit)
+    came = 0
+    for leg, first, count, ssrc, wait in sent:
+        numbers = range(first, first + count)
+        legs.take(leg, rtpRun(numbers, ssrc), legs.now + wait)
+        came += count
+        assert legs.merger.holding <= 2 * limit + 5
+    legs.until(legs.now + 1)
+    legs._given(legs.merger.flush(legs.now))
+    merger = legs.merger
+    assert sum(each.used for each in merger.legs) == len(legs.numbers)
+    kept = merger.holding
+    assert merger.strays + len(legs.numbers) + kept <= came
+    assert sum(each.received + each.duplicates + each.strays for each in merger.legs) + kept == came

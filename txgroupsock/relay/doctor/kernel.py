@@ -6,12 +6,16 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
 from txgroupsock.primitives.sockaddr import IPAddress
+
+Read = TypeVar("Read")
 
 _ENDIAN = sys.byteorder
 _SOCKET = re.compile(r"socket:\[([0-9]+)\]")
@@ -145,38 +149,42 @@ def isRelay(words: Sequence[str]) -> bool:
 
 
 def udpSockets(text: str) -> list[UDPSocket]:
-    """The lines of C{/proc/net/udp} or C{udp6} (proc(5))."""
-    found = []
-    for line in text.splitlines()[1:]:
-        words = line.split()
-        if len(words) < 13:
-            continue
-        address, _, port = words[1].rpartition(":")
-        remotePort = words[2].rpartition(":")[2]
-        found.append(
-            UDPSocket(
-                _addressIn(address),
-                int(port, 16),
-                int(words[4].partition(":")[2], 16),
-                int(words[9]),
-                int(words[12]),
-                remotePort != "0000",
-            )
-        )
-    return found
+    """The lines of C{/proc/net/udp} or C{udp6} (proc(5)); what is none is passed over."""
+    return list(_each(_socketIn, text.splitlines()[1:]))
+
+
+def _socketIn(line: str) -> UDPSocket:
+    words = line.split()
+    address, _, port = words[1].rpartition(":")
+    remotePort = words[2].rpartition(":")[2]
+    return UDPSocket(
+        _addressIn(address),
+        int(port, 16),
+        int(words[4].partition(":")[2], 16),
+        int(words[9]),
+        int(words[12]),
+        remotePort != "0000",
+    )
 
 
 def joined4(text: str) -> Iterator[IPAddress]:
     """The groups in C{/proc/net/igmp}."""
-    for line in text.splitlines()[1:]:
-        if line[:1].isspace():
-            yield _addressIn(line.split()[0])
+    lines = (line for line in text.splitlines()[1:] if line[:1].isspace())
+    return _each(lambda line: _addressIn(line.split()[0]), lines)
 
 
 def joined6(text: str) -> Iterator[IPAddress]:
     """The groups in C{/proc/net/igmp6}, whose bytes are in network order."""
-    for line in text.splitlines():
-        yield ipaddress.IPv6Address(bytes.fromhex(line.split()[2]))
+    return _each(
+        lambda line: ipaddress.IPv6Address(bytes.fromhex(line.split()[2])), text.splitlines()
+    )
+
+
+def _each(read: Callable[[str], Read], lines: Iterable[str]) -> Iterator[Read]:
+    """What is read of each line; one that cannot be is passed over."""
+    for line in lines:
+        with suppress(ValueError, IndexError, OverflowError):
+            yield read(line)
 
 
 def pairedCounters(text: str) -> dict[str, int]:
@@ -186,14 +194,19 @@ def pairedCounters(text: str) -> dict[str, int]:
     for names, numbers in zip(lines[::2], lines[1::2], strict=False):
         table = names.partition(":")[0]
         for name, number in zip(names.split()[1:], numbers.split()[1:], strict=False):
-            found[f"{table}.{name}"] = int(number)
+            with suppress(ValueError):
+                found[f"{table}.{name}"] = int(number)
     return found
 
 
 def listedCounters(text: str) -> dict[str, int]:
     """C{/proc/net/snmp6}: a name and a number a line."""
-    words = [line.split() for line in text.splitlines()]
-    return {each[0]: int(each[1]) for each in words if len(each) == 2}
+    found = {}
+    for words in (line.split() for line in text.splitlines()):
+        with suppress(ValueError):
+            if len(words) == 2:
+                found[words[0]] = int(words[1])
+    return found
 
 
 def rise(before: dict[str, int], after: dict[str, int], name: str) -> int:

@@ -44,9 +44,9 @@ class Due:
 @define
 class Budget:
     """
-    How often a second something may be done that costs much, and that others can ask for.
+    How often something may be done that costs much, and that others can ask for.
 
-    @ivar most: in a second.
+    @ivar most: in a quarter of a second, so that never much of it is done at once.
     """
 
     most: int
@@ -55,7 +55,7 @@ class Budget:
 
     def spend(self, now: float) -> bool:
         """Whether it may be done once more."""
-        if not 0 <= now - self._since < 1:
+        if not 0 <= now - self._since < 0.25:
             self._since, self._spent = now, 0
         self._spent += 1
         return self._spent <= self.most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final
 
 from attrs import define, field, frozen
@@ -11,7 +12,9 @@ NULL_PID: Final = 0x1FFF
 PAT: Final = 0x00  # table_id, table 2-31
 PMT: Final = 0x02
 _LONGEST: Final = 1024  # bytes of a section of either (2.4.4.4, 2.4.4.9)
+_SHORTEST: Final = 12  # with everything that they all have: so there are 15 in a packet at most
 _STUFFING: Final = 0xFF
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @define
@@ -21,12 +24,13 @@ class Sections:
 
     @ivar crcErrors: sections whose CRC was wrong.
     @ivar known: all after the header of a packet that holds a whole table which has been read.
+    @ivar read: the section that was read last.
     """
 
     crcErrors: int = 0
     known: bytes = b""
+    read: bytes = b""
     _parts: bytearray = field(factory=bytearray)
-    _sound: bytes = b""
 
     @property
     def isEmpty(self) -> bool:
@@ -59,15 +63,13 @@ class Sections:
         parts = self._parts
         while len(parts) >= 3 and parts[0] != _STUFFING:
             size = 3 + (int.from_bytes(parts[1:3], "big") & 0x0FFF)
-            if size > _LONGEST:
+            if not _SHORTEST <= size <= _LONGEST:
                 parts.clear()
             if len(parts) < size or not parts:
                 return
             section = bytes(parts[:size])
             del parts[:size]
-            # A table is the same for hours; its CRC takes 20 µs.
-            if section == self._sound or crc32(section) == 0:
-                self._sound = section
+            if isSound(section):
                 found.append(section)
             else:
                 self.crcErrors += 1
@@ -109,13 +111,11 @@ class ProgramMap:
     A PMT (2.4.4.8).
 
     @ivar program: its number.
-    @ivar pcrPID: L{NULL_PID} if it has none.
-    @ivar types: stream_type, by elementary PID.
+    @ivar names: stream_type, by elementary PID; L{None} for one that only has the PCR.
     """
 
     program: int
-    pcrPID: int
-    types: dict[int, int]
+    names: dict[int, int | None]
 
     @classmethod
     def of(cls, section: bytes) -> ProgramMap | None:
@@ -124,34 +124,22 @@ class ProgramMap:
             return None
         end = len(section) - 4
         at = 12 + (int.from_bytes(section[10:12], "big") & 0x0FFF)
-        types = {}
+        names: dict[int, int | None] = {_pid(section, 8): None}
+        names.pop(NULL_PID, None)  # no PCR
         while at + 5 <= end:
-            types[_pid(section, at + 1)] = section[at]
+            names[_pid(section, at + 1)] = section[at]
             at += 5 + (int.from_bytes(section[at + 3 : at + 5], "big") & 0x0FFF)
-        return cls(int.from_bytes(section[3:5], "big"), _pid(section, 8), types)
+        return cls(int.from_bytes(section[3:5], "big"), names)
 
 
 def _pid(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 2], "big") & 0x1FFF
 
 
-def _crcTable() -> list[int]:
-    table = []
-    for value in range(256):
-        crc = value << 24
-        for _ in range(8):
-            crc = crc << 1 ^ 0x04C11DB7 * (crc >> 31)
-            crc &= 0xFFFFFFFF
-        table.append(crc)
-    return table
+def isSound(section: bytes) -> bool:
+    """
+    Whether the CRC of a section, which is at its end, is right (annex A).
 
-
-_CRC: Final = _crcTable()
-
-
-def crc32(data: bytes) -> int:
-    """The CRC of annex A, which is 0 over a section with its own at the end."""
-    crc = 0xFFFFFFFF
-    for each in data:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC[crc >> 24 ^ each]
-    return crc
+    That of zlib is the same with the bits of each byte the other way round; 1.5 µs for 1 KiB.
+    """
+    return zlib.crc32(section.translate(_REVERSED)) == 0xFFFFFFFF

@@ -6,31 +6,21 @@ Nothing is sampled: every packet's continuity_counter is compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.carrier import Carrier
-from txgroupsock.relay.health.pid import PCR, PID, Budget, Due
+from txgroupsock.relay.health.pid import PCR, PID
 from txgroupsock.relay.health.plan import SIZE, Plan, View
-from txgroupsock.relay.health.psi import (
-    NULL_PID,
-    PAT,
-    PAT_PID,
-    PMT,
-    ProgramAssociation,
-    ProgramMap,
-    Sections,
-)
+from txgroupsock.relay.health.psi import NULL_PID
+from txgroupsock.relay.health.tables import Tables
 from txgroupsock.relay.health.tsfigures import PIDFigures, TSFigures
 
-_TABLE_LIMIT: Final = 0.5  # seconds: TR 101 290 1.3 and 1.5
 _TO_LOSE_SYNC: Final = 2  # packets: 1.1
 _TO_GAIN_SYNC: Final = 5
 _SYNC: Final = 0x47
 _MOST_SHOWN: Final = 64
-_MOST_READINGS: Final = 500  # packets a second with tables that are new, each up to 100 µs
-_MOST_CHANGES: Final = 20  # a second of what the tables say, each up to 10 ms if they are made up
-_MOST_PATS: Final = 2  # sections of the PAT, of up to 253 programs each
 _ACTIVE: Final = 5.0  # seconds for which a plan has room for a PID that does not come
 _BETWEEN_PLANS: Final = 0.25  # seconds
 
@@ -44,7 +34,8 @@ class TSHealth:
     a datagram that comes alone.  Where there are more than 15 PIDs, or an error in every run,
     packets are looked at one by one, for 3.6 to 6.4 µs a datagram.
 
-    @ivar pids: each that there has been, by number: 8,192 at most.
+    What is made up costs no more than L{Tables} says; packets of PIDs that are too many are only
+    counted.
     """
 
     def __init__(self, pidLimit: float = 5.0, pcrLimit: float = 0.1) -> None:
@@ -53,7 +44,6 @@ class TSHealth:
         @param pcrLimit: seconds from one PCR to the next (2.3a).  ISO/IEC 13818-1 2.7.2 has 0.1;
             DVB (ETSI TS 101 154) recommends 0.04.
         """
-        self.pids: dict[int, PID] = {}
         self._pidLimit, self._pcrLimit = pidLimit, pcrLimit
         self._carrier = Carrier()
         self._plan: Plan | None = None
@@ -64,16 +54,17 @@ class TSHealth:
         self._era = 0
         self._badInRow = self._goodInRow = 0
         self._syncLosses = self._syncByteErrors = 0
-        self._patErrors = self._pmtErrors = self._pidErrors = 0
+        self._pidErrors = 0
         self._transportErrors = 0
-        self._pat: Due | None = None
-        self._version: int | None = None
-        self._programs: dict[int, dict[int, int]] = {}  # by section of the PAT
-        self._pmts: dict[int, Due] = {}  # by PID
-        self._maps: dict[tuple[int, int], ProgramMap] = {}  # by PID and program
-        self._readings, self._changes = Budget(_MOST_READINGS), Budget(_MOST_CHANGES)
+        self._tables = Tables(pidLimit, 0.0)
+        self._hasBegun = False
         self._timed: set[PID] = set()
         self._before = (0, 0, 0, 0, 0)
+
+    @property
+    def pids(self) -> Mapping[int, PID]:
+        """Those that are known, by number."""
+        return self._tables.pids
 
     # A run
 
@@ -83,8 +74,9 @@ class TSHealth:
         if packets is None:
             return
         arrival = run.arrival
-        if self._pat is None:
-            self._pat = Due(_TABLE_LIMIT, arrival)
+        if not self._hasBegun:
+            self._hasBegun = True
+            self._tables.pat.seen = arrival
         view = self._plan.view(packets) if self._plan is not None and self._isInSync else None
         if view is None:
             self._takeOneByOne(packets, arrival)
@@ -115,7 +107,8 @@ class TSHealth:
                 while index >= 0:
                     at = index * SIZE
                     if packets[at + 3] & 0x10:
-                        self._takeTable(pid, bytes(packets[at : at + SIZE]), arrival)
+                        packet = bytes(packets[at : at + SIZE])
+                        self._tables.take(pid, packet, arrival, follows=True)
                     index = view.keys.find(key, index + 1)
         for number, index in view.clocks:
             at = index * SIZE
@@ -124,6 +117,7 @@ class TSHealth:
                 self._takePCR(pid_, packets[at + 6 : at + 12], arrival, isNew=False)
 
     def _takeOneByOne(self, packets: memoryview, arrival: float) -> None:
+        tables = self._tables
         for at in range(0, len(packets), SIZE):
             self._packets += 1
             first, second, third, fourth = packets[at : at + 4]
@@ -136,7 +130,9 @@ class TSHealth:
             if number == NULL_PID:
                 self._nulls += 1
                 continue
-            pid = self.pids.get(number) or self._add(number, arrival)
+            pid = tables.pids.get(number) or tables.add(number, arrival, self._era)
+            if pid is None:
+                continue
             if not pid.packets or arrival - pid.seen > _ACTIVE or pid.era != self._era:
                 self._renew(pid)
             pid.packets += 1
@@ -149,9 +145,7 @@ class TSHealth:
             if fourth & 0x10:
                 follows = pid.continues(fourth & 0x0F)
                 if pid.sections is not None:
-                    if not follows:
-                        pid.sections.forget()
-                    self._takeTable(pid, bytes(packets[at : at + SIZE]), arrival)
+                    tables.take(pid, bytes(packets[at : at + SIZE]), arrival, follows=follows)
         if self._isPlanOld:
             self._makePlan(arrival)
 
@@ -184,12 +178,6 @@ class TSHealth:
             self._plan, self._isPlanOld = None, True
         return False
 
-    def _add(self, number: int, arrival: float) -> PID:
-        pid = self.pids[number] = PID(number, seen=arrival, era=self._era)
-        if number == PAT_PID or number in self._pmts:
-            pid.sections = Sections()
-        return pid
-
     def _renew(self, pid: PID) -> None:
         """It is new, has not come for long, or sync was lost since."""
         self._isPlanOld = True
@@ -213,115 +201,15 @@ class TSHealth:
         pid.pcr.take((bits >> 15) * 300 + (bits & 0x1FF), arrival, isNew=isNew)
         self._timed.add(pid)
 
-    # Tables
-
-    def _takeTable(self, pid: PID, packet: bytes, arrival: float) -> None:
-        sections = pid.sections
-        if sections is None or pid.isRepeated or packet[3] > 0x3F:
-            return  # it has been read, or is scrambled and cannot be
-        if packet[4:] == sections.known:  # as it is for hours
-            if pid.number == PAT_PID and self._pat is not None:
-                self._patErrors += self._pat.came(arrival)
-            elif pid.number in self._pmts:
-                self._pmtErrors += self._pmts[pid.number].came(arrival)
-            return
-        if not self._readings.spend(arrival):
-            sections.forget()
-            return
-        begin = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
-        sections.known = b""
-        for section in sections.take(packet[begin:], isStart=packet[1] & 0x40 != 0):
-            if pid.number == PAT_PID and section[0] == PAT:
-                if self._pat is not None:
-                    self._patErrors += self._pat.came(arrival)
-                isUsed = self._usePrograms(ProgramAssociation.of(section), arrival)
-            elif pid.number in self._pmts and section[0] == PMT:
-                self._pmtErrors += self._pmts[pid.number].came(arrival)
-                isUsed = self._useMap(pid.number, ProgramMap.of(section), arrival)
-            else:
-                continue
-            if isUsed and packet[1] & 0x40 and sections.isEmpty:
-                sections.known = packet[4:]
-
-    def _usePrograms(self, found: ProgramAssociation | None, arrival: float) -> bool:
-        """Follow a PAT; whether it is followed now."""
-        if (
-            found is None
-            or found.number >= _MOST_PATS
-            or (found.version == self._version and self._programs.get(found.number) == found.pids)
-        ):
-            return True
-        if not self._changes.spend(arrival):
-            return False
-        if found.version != self._version:
-            self._version = found.version
-            self._programs.clear()
-        self._programs[found.number] = found.pids
-        wanted = {number for each in self._programs.values() for number in each.values()}
-        self._pmts = {
-            number: self._pmts.get(number) or Due(_TABLE_LIMIT, arrival) for number in wanted
-        }
-        for number, pid in self.pids.items():
-            isTable = number == PAT_PID or number in wanted
-            if not isTable:
-                pid.sections = None
-            elif pid.sections is None:
-                pid.sections = Sections()
-            else:
-                pid.sections.known = b""
-        programs = {
-            (number, program)
-            for each in self._programs.values()
-            for program, number in each.items()
-        }
-        self._maps = {key: each for key, each in self._maps.items() if key in programs}
-        self._useNames(arrival)
-        return True
-
-    def _useMap(self, number: int, found: ProgramMap | None, arrival: float) -> bool:
-        """Follow a PMT; whether it is followed now."""
-        if found is None or self._maps.get((number, found.program)) == found:
-            return True
-        if found.program not in {
-            program
-            for each in self._programs.values()
-            for program, pid in each.items()
-            if pid == number
-        }:
-            return True
-        if not self._changes.spend(arrival):
-            return False
-        self._maps[number, found.program] = found
-        self._useNames(arrival)
-        return True
-
-    def _useNames(self, arrival: float) -> None:
-        """Wait for the PIDs that the PMTs name, and for no others."""
-        types: dict[int, int | None] = {}
-        for each in self._maps.values():
-            if each.pcrPID != NULL_PID:
-                types.setdefault(each.pcrPID, None)
-            types.update(each.types)
-        for number in types:
-            if number not in self.pids:
-                self._add(number, arrival)
-        for number, pid in self.pids.items():
-            if number not in types:
-                pid.due = pid.streamType = None
-                continue
-            pid.streamType = types[number]
-            if pid.due is None:
-                pid.due = Due(self._pidLimit, arrival)
-
     # What there is to tell
 
     def measure(self, now: float) -> TSFigures:
         """What there is to tell; ends an interval, and begins another."""
-        if self._pat is None:
+        if not self._hasBegun:
             return TSFigures()
         missing = self._missing(now)
         every = [each for each in self.pids.values() if each.packets]
-        continuity = sum(each.errors for each in every)
+        continuity = sum(each.errors for each in every) + self._tables.goneErrors
         clocks = [each.pcr for each in every if each.pcr is not None]
         counts = (
             self._packets,
@@ -347,9 +235,9 @@ class TSHealth:
             isInSync=self._isInSync,
             syncLosses=self._syncLosses,
             syncByteErrors=self._syncByteErrors,
-            patErrors=self._patErrors,
+            patErrors=self._tables.patErrors,
             continuityErrors=continuity,
-            pmtErrors=self._pmtErrors,
+            pmtErrors=self._tables.pmtErrors,
             pidErrors=self._pidErrors,
             transportErrors=self._transportErrors,
             crcErrors=sum(each.sections.crcErrors for each in every if each.sections is not None),
@@ -358,7 +246,7 @@ class TSHealth:
             pcrJitter=max((each.jitter * 1000 for each in clocks), default=None),
             mostPCRJitter=max((each.most * 1000 for each in clocks), default=None),
             nullShare=nulls / packets if packets else 0.0,
-            scrambled=sum(each.scrambled for each in every),
+            scrambled=sum(each.scrambled for each in every) + self._tables.goneScrambled,
             scrambledPIDs=scrambledPIDs[:_MOST_SHOWN],
             missing=missing[:_MOST_SHOWN],
             recentSyncByteErrors=recent[0],
@@ -370,12 +258,11 @@ class TSHealth:
         )
 
     def _missing(self, now: float) -> tuple[str, ...]:
-        missing = []
-        if self._pat is not None:
-            self._patErrors += self._pat.check(now)
-            missing += ["PAT"] * self._pat.isLate
-        for number, due in sorted(self._pmts.items()):
-            self._pmtErrors += due.check(now)
+        tables = self._tables
+        tables.patErrors += tables.pat.check(now)
+        missing = ["PAT"] * tables.pat.isLate
+        for number, due in sorted(tables.pmts.items()):
+            tables.pmtErrors += due.check(now)
             missing += [f"PMT on PID {number}"] * due.isLate
         for number, pid in sorted(self.pids.items()):
             if pid.due is not None:

@@ -8,9 +8,11 @@ from typing import Final, Literal, NamedTuple, Protocol
 from attrs import field, frozen
 
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.rtp import HEADER, RTCP_TYPES, isRTP
 
 _LOW: Final = b"".join(each.to_bytes(2, "big") for each in range(65536))
-_HEADER: Final = 12  # bytes of an RTP packet without contributing sources and extension
+_UNMARKED: Final = bytes(each & 0x7F for each in range(256))
+_RTCP: Final = frozenset(RTCP_TYPES)
 
 
 class Part(NamedTuple):
@@ -21,12 +23,15 @@ class Part(NamedTuple):
     @ivar number: of the first datagram, as it is in there; the others count up from it.
     @ivar length: how many datagrams.
     @ivar run: these, in the memory of the run that they were part of.
+    @ivar kind: tells apart what has numbers of its own under the same key, though it should not:
+        the payload type of RTP.
     """
 
     key: int
     number: int
     length: int
     run: Run
+    kind: int = 0
 
 
 class Sequencing(Protocol):
@@ -77,7 +82,7 @@ class SequenceField:
             return (Part(0, number, 1, run),)
         if self.isConsecutive(run, number, count):
             return (Part(0, number, count, run),)
-        return consecutive([(0, self.numberOf(each)) for each in run], run, self.modulus)
+        return consecutive([(0, self.numberOf(each), 0) for each in run], run, self.modulus)
 
     def numberOf(self, datagram: memoryview) -> int | None:
         """The number of a datagram; L{None} if it is too short to have one."""
@@ -116,9 +121,9 @@ class SequenceField:
 @frozen
 class RTP:
     """
-    The sequence number of RTP, and its SSRC (RFC 3550 section 5.1).
+    The sequence number of RTP, its SSRC and payload type (RFC 3550 section 5.1).
 
-    Datagrams that are not RTP version 2 have none.
+    Datagrams that are not RTP version 2 have none, nor have those of RTCP.
     """
 
     _field = SequenceField(2, 2)
@@ -131,24 +136,33 @@ class RTP:
         key = self.keyOf(data)
         if key is not None:
             number = data[2] << 8 | data[3]
+            kind = data[1] & 0x7F
             if count == 1:
-                return (Part(key, number, 1, run),)
-            if self._isOneStream(run, count) and self._field.isConsecutive(run, number, count):
-                return (Part(key, number, count, run),)
-        found = [(self.keyOf(each), each[2] << 8 | each[3] if len(each) > 3 else 0) for each in run]
+                return (Part(key, number, 1, run, kind),)
+            if self._isOneStream(run, count, kind) and self._field.isConsecutive(
+                run, number, count
+            ):
+                return (Part(key, number, count, run, kind),)
+        found = [
+            (None, None, 0)
+            if (key := self.keyOf(each)) is None
+            else (key, each[2] << 8 | each[3], each[1] & 0x7F)
+            for each in run
+        ]
         return consecutive(found, run, self.modulus)
 
     @staticmethod
     def keyOf(datagram: memoryview) -> int | None:
         """The SSRC of an RTP packet; L{None} if it is not one."""
-        if len(datagram) < _HEADER or datagram[0] >> 6 != 2:
-            return None
-        return int.from_bytes(datagram[8:12], "big")
+        return int.from_bytes(datagram[8:12], "big") if isRTP(datagram) else None
 
-    def _isOneStream(self, run: Run, count: int) -> bool:
-        """Whether all are RTP packets with the first byte and the SSRC of the first."""
+    def _isOneStream(self, run: Run, count: int, kind: int) -> bool:
+        """Whether all are RTP packets with the first byte, the SSRC and the type of the first."""
         size, data = run.segmentSize, run.data
-        if len(data) - (count - 1) * size < _HEADER:
+        if len(data) - (count - 1) * size < HEADER:
+            return False
+        types = bytes(data[1::size])
+        if types.translate(_UNMARKED) != bytes((kind,)) * count or not _RTCP.isdisjoint(types):
             return False
         return all(
             bytes(data[each::size]) == bytes(data[each : each + 1]) * count
@@ -157,25 +171,25 @@ class RTP:
 
 
 def consecutive(
-    found: Sequence[tuple[int | None, int | None]], run: Run, modulus: int
+    found: Sequence[tuple[int | None, int | None, int]], run: Run, modulus: int
 ) -> list[Part]:
     """
     The parts of a run whose keys and numbers are known.
 
-    @param found: key and number of each datagram; L{None} for one that has none.
+    @param found: key, number and kind of each datagram; L{None} for one that has none.
     """
     parts: list[Part] = []
     begin = 0
     for index in range(1, len(found) + 1):
-        key, number = found[index - 1]
+        key, number, kind = found[index - 1]
         if key is None or number is None:
             begin = index
             continue
-        if index < len(found) and found[index] == (key, (number + 1) % modulus):
+        if index < len(found) and found[index] == (key, (number + 1) % modulus, kind):
             continue
         first = found[begin][1]
         assert first is not None  # noqa: S101 - for mypy: it begins a part
-        parts.append(Part(key, first, index - begin, portion(run, begin, index)))
+        parts.append(Part(key, first, index - begin, portion(run, begin, index), kind))
         begin = index
     return parts
 

@@ -20,11 +20,11 @@ from txgroupsock.relay.sharing import AnyShare, SharedInputs
 from txgroupsock.relay.status import healthOf
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
-from txgroupsock.relay.viewers.stages import Frame, StripRTP
+from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP
 from txgroupsock.relay.viewers.status import ChannelStatus, Totals
 from txgroupsock.relay.viewers.viewer import Viewer, viewerOf
 
-_STAGES = {Form.PLAIN: (), Form.RTP: (StripRTP,), Form.FRAMED: (Frame,)}
+_STAGES = {Form.PLAIN: (AlignTS,), Form.RTP: (StripRTP,), Form.FRAMED: (Frame,)}
 
 
 class NoRoom(Exception):
