@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import hypothesis
 
 from tests.twistedsuite.differences import FAILED, PASSED, SKIPPED
-from tests.twistedsuite.names import BUILT, REACTORS
+from tests.twistedsuite.names import BUILT, HANGING, REACTORS
 from txgroupsock.testing.namespaces import enterPrivateNetwork
 
 Wrap = Callable[[Any], Any]
@@ -46,9 +46,14 @@ def main() -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     hypothesis.settings.load_profile("twisted")
-    only = options.only and set(options.only.read_text().split())
+    only = set(options.only.read_text().split()) if options.only else None
+    hanging = HANGING.get(options.reactor, ())
+
+    def wanted(test: str) -> bool:
+        return not test.startswith(hanging) and (only is None or test in only)
+
     with options.outcomes.open("w", encoding="utf-8") as file:
-        run(options.names, only, file)
+        run(options.names, wanted, file)
 
 
 def install(name: str, *, ours: bool) -> None:
@@ -114,8 +119,8 @@ def replaceBuilt(name: str, wrap: Wrap | None) -> None:
     module.namedAny = findWrapped
 
 
-def run(names: list[str], only: set[str] | None, file: TextIO) -> None:
-    """Run tests, and write the id, the outcome and the details of each as a line of JSON."""
+def run(names: list[str], wanted: Callable[[str], bool], file: TextIO) -> None:
+    """Run tests whose ids are wanted; write id, outcome and details of each as a line of JSON."""
     from twisted.trial.reporter import VerboseTextReporter
     from twisted.trial.runner import TestLoader, TrialRunner
     from twisted.trial.unittest import TestSuite
@@ -156,10 +161,9 @@ def run(names: list[str], only: set[str] | None, file: TextIO) -> None:
             text = reason.getTraceback() if hasattr(reason, "getTraceback") else str(reason)
             self._noted = (outcome, text)
 
-    suite: Any = TestLoader().loadByNames(names, recurse=True)
-    if only is not None:
-        suite = TestSuite([test for test in leaves(suite) if test.id() in only])
-    TrialRunner(Recorder, workingDirectory="trial").run(suite)
+    loaded: Any = TestLoader().loadByNames(names, recurse=True)
+    tests = [test for test in leaves(loaded) if wanted(test.id())]
+    TrialRunner(Recorder, workingDirectory="trial").run(TestSuite(tests))
 
 
 def leaves(suite: Any) -> Iterator[Any]:
