@@ -20,12 +20,13 @@ CREATED = $(VENV)/.created$(if $(PYTHON),-$(subst /,-,$(PYTHON)))
 RUNTIME = $(VENV)/.runtime-installed
 TEST = $(VENV)/.test-installed
 DEV = $(VENV)/.dev-installed
+TWISTED = $(VENV)/.twisted-installed
 # Looks for faults of accessibility in the status page; without npm the tests of that are skipped.
 AXE = $(VENV)/node_modules/axe-core/package.json
 AXE_VERSION = 4.14.1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format types dist-check clean help
+.PHONY: demo test twisted-suite lint format types dist-check clean help
 
 demo: $(RUNTIME) ## run the relay on generated traffic
 	@echo "demo     twistd groupsock-relay --demo (Ctrl-C stops it)"
@@ -34,6 +35,10 @@ demo: $(RUNTIME) ## run the relay on generated traffic
 test: $(TEST) $(AXE) ## run all tests and report coverage
 	@echo "test     pytest ($$($(BIN)/python -V))"
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+twisted-suite: $(TWISTED) ## run Twisted's own tests on our reactor, and tell what differs
+	@echo "twisted  tests.twistedsuite ($$($(BIN)/python -V))"
+	@$(BIN)/python -m tests.twistedsuite $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@echo "lint     ruff"
@@ -83,6 +88,11 @@ $(TEST): $(CREATED) pyproject.toml
 	@echo "install  txgroupsock and what its tests need into $(VENV)"
 	@$(PIP) -e '.[test]'
 	@touch $(RUNTIME) $@
+
+$(TWISTED): $(CREATED) pyproject.toml
+	@echo "install  what Twisted's own tests need into $(VENV)"
+	@$(PIP) -e '.[twisted]'
+	@touch $(RUNTIME) $(TEST) $@
 
 $(AXE): $(CREATED)
 	@if command -v npm >/dev/null; then \

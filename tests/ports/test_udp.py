@@ -327,6 +327,29 @@ class TestWhatItIs:
         assert listen(Recorder()).logPrefix() == "Recorder (UDP)"
         assert listen(Plain()).logPrefix() == "Plain (UDP)"
 
+    @pytest.mark.parametrize("noisy", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_logsAsTwisted(self, reactor: Any, noisy: bool) -> None:
+        """
+        Where it listens, and that it has closed, is logged as Twisted's port does, unless the
+        protocol is not noisy.
+        """
+
+        class Meter(Recorder):
+            def logPrefix(self) -> str:
+                return "meter"
+
+        protocol = Meter()
+        protocol.noisy = noisy
+        with capturedLogs() as events:
+            port = GroupsockReactor(reactor).listenUDP(0, protocol, "127.0.0.1")
+            number = port.getHost().port
+            assert port._realPortNumber == number  # which programs read
+            await port.stopListening()
+        texts = [text for event in events for text in event.get("message", ())]
+        expected = [f"meter starting on {number}", f"(UDP Port {number} Closed)"]
+        assert [text for text in texts if str(number) in text] == expected * noisy
+
 
 class TestReceiving:
     @pytest_twisted.ensureDeferred

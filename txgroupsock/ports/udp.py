@@ -43,6 +43,7 @@ from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
 from txgroupsock.ports.multicast import MulticastTransport
 from txgroupsock.ports.pacing import Shared, checkLatency
+from txgroupsock.ports.portlog import logClosed, logStarting, prefixOf
 from txgroupsock.ports.receiver import ReceivingTransport
 from txgroupsock.ports.sender import DatagramSender, SendingTransport
 from txgroupsock.ports.spread import openHelper
@@ -204,6 +205,8 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             sock.close()
             raise CannotListenError(self.interface, self.port, error) from error
         self.connected = True
+        self._realPortNumber = sock.getsockname()[1]  # as Twisted calls it, and programs do
+        logStarting(self.protocol, self._realPortNumber)
         self.resumeProducing()
         try:
             self.protocol.makeConnection(self)
@@ -331,6 +334,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         if not self.connected or (reason is not None and self._survives(reason)):
             return
         self.pauseProducing()
+        logClosed(self.protocol, self._realPortNumber)
         try:
             self.protocol.doStop()
         except BaseException:  # noqa: BLE001 - the descriptor has to be given back
@@ -369,10 +373,8 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address it is bound to."""
-        name = self.socket.getsockname()
-        if self.addressFamily == socket.AF_INET:
-            return IPv4Address("UDP", *name)
-        return IPv6Address("UDP", *name)
+        kind = IPv4Address if self.addressFamily == socket.AF_INET else IPv6Address
+        return kind("UDP", *self.socket.getsockname())
 
     def getHandle(self) -> socket.socket:
         """The socket, for options of one's own."""
@@ -385,9 +387,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
     def logPrefix(self) -> str:
         """The protocol's own prefix, or its class, and C{(UDP)}."""
         if not self._prefix:  # 3 µs, and the reactor asks at every wake-up
-            protocol: Any = self.protocol
-            has = ILoggingContext.providedBy(protocol)
-            self._prefix = f"{protocol.logPrefix() if has else type(protocol).__name__} (UDP)"
+            self._prefix = f"{prefixOf(self.protocol)} (UDP)"
         return self._prefix
 
     def kernelDrops(self) -> int | None:
