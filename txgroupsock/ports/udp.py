@@ -17,7 +17,12 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionDone,
+    ConnectionLost,
+    InvalidAddressError,
+)
 from twisted.internet.interfaces import (
     IListeningPort,
     ILoggingContext,
@@ -48,18 +53,30 @@ from txgroupsock.ports.sender import DatagramSender, SendingTransport
 from txgroupsock.ports.spread import openHelper
 from txgroupsock.ports.statistics import PortStatistics, kernelDrops
 from txgroupsock.primitives import (
+    AddressError,
     Environment,
     GroupsockError,
     InterfaceLike,
+    IPAddress,
+    SocketAddress,
     TransferError,
     fromSocketAddress,
     makeSocketNonBlocking,
+    parseAddress,
     recordDestinationErrors,
     setupDatagramSocket,
 )
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.options import hearOnlyOwnGroups
+
+
+def _addressOrNone(host: str | bytes) -> IPAddress | None:
+    try:
+        return parseAddress(host)
+    except AddressError:
+        return None
+
 
 RUN_LATENCY = 0.001
 """Seconds that datagrams may gather under load before a protocol that takes runs gets them."""
@@ -148,14 +165,15 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         Exchange datagrams with one address only.
 
-        @param host: a literal address; an IPv6 one may have a scope, C{"fe80::1%eth0"}.
+        @param host: a literal address, C{bytes} too; an IPv6 one may have a scope,
+            C{"fe80::1%eth0"}.
         @raise InvalidAddressError: it is not an address of this port's family.
         @raise RuntimeError: the port is connected already.
         @raise TransferError: no route leads there; the port stays unconnected.
         """
         if self._peer:
             raise RuntimeError(f"this port is connected already, to {self._peer[0]}")
-        target = checkDestination((host, port), self.addressFamily)
+        target = self._peerAddress(host, port)
         try:
             self.socket.connect(target)
         except OSError as error:
@@ -164,6 +182,16 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             ) from error
         # As the caller writes it, and as senders are written.
         self._peer = ((host, port), fromSocketAddress(target))
+
+    def _peerAddress(self, host: str, port: int) -> SocketAddress:
+        try:
+            return checkDestination((host, port), self.addressFamily)
+        except InvalidAddressError:
+            # An IPv4-mapped address is to the C library, and so to Twisted, that IPv4 address.
+            mapped = getattr(_addressOrNone(host), "ipv4_mapped", None)
+            if mapped is None or self.addressFamily != socket.AF_INET:
+                raise
+            return checkDestination((str(mapped), port), self.addressFamily)
 
     # Broadcast
 

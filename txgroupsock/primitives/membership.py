@@ -143,15 +143,18 @@ def socketJoinGroupSSM(
     Receive a group from one source (MCAST_JOIN_SOURCE_GROUP); call again for more sources.
 
     Works for groups outside the source-specific range too, in both families.  There is no
-    fallback to any source: where this cannot be done, it fails.  On Linux a socket that had
-    joined the group from any source hears only the chosen ones from then on.
+    fallback to any source: where this cannot be done, it fails.
 
-    @raise MembershipError: the kernel refused; ENOBUFS names the limit to raise.
+    @raise MembershipError: the kernel refused, and ENOBUFS names the limit to raise; or, with
+        EINVAL, the socket hears the group from any source (RFC 3678 section 4.1.3).
     @raise AddressError: C{group} is not multicast, or C{source} is not a unicast address of
         the same family.
     @raise UnknownInterface: there is no such interface.
     """
     membership = Membership.of(group, interface, source)
+    before = _anySourceFilters(sock, membership)
+    if membership.interface in before:
+        raise _bothKinds(membership, before[membership.interface])
     try:
         changeMembership(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
     except MembershipError:
@@ -159,8 +162,39 @@ def socketJoinGroupSSM(
         if held == SourceFilter(True, ()):  # Linux joined the group before it refused the source
             changeMembership(sock, "MCAST_LEAVE_GROUP", evolve(membership, source=None), "leave")
         raise
+    for index in before.keys() - _anySourceFilters(sock, membership).keys():
+        # The kernel chose an interface where it was joined from any source.
+        writeFilter(sock, index, membership.group, before[index])
+        raise _bothKinds(evolve(membership, interface=index), before[index])
     hearOnlyOwnGroups(sock)
     return membership
+
+
+def _anySourceFilters(sock: socket.socket, membership: Membership) -> dict[int, SourceFilter]:
+    """
+    The filters by which a socket hears a group from any source, by interface.
+
+    Linux would make such a membership one for the first source that is joined after it.
+    """
+    held: dict[int, SourceFilter] = {}
+    if familyOf(membership.group) != sock.family:
+        return held
+    for index in [membership.interface] if membership.interface else allIndexes():
+        try:
+            found = readFilter(sock, index, membership.group)
+        except OSError:  # no member there; or no Linux, where the kernel itself refuses
+            continue
+        if not found.isInclude:
+            held[index] = found
+    return held
+
+
+def _bothKinds(membership: Membership, held: SourceFilter) -> MembershipError:
+    if held.sources:
+        reason, advice = "this socket blocks sources of it", "unblock them, or leave it first"
+    else:
+        reason, advice = "this socket hears it from any source already", "leave it first"
+    return MembershipError(membership, errno.EINVAL, "join", advice, reason)
 
 
 def socketLeaveGroupSSM(

@@ -13,11 +13,12 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
 from txgroupsock.relay.viewers.viewer import addressOf
 
 
-class ListenError(OSError):
+class ListenError(Restorable, OSError):
     """
     There is no listening on an endpoint.
 

@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.status import RouteStatus
 
 
-class StartError(SystemExit, Exception):
+class StartError(Restorable, SystemExit, Exception):
     """
     The relay cannot start; the message says why and how to mend that.
 
