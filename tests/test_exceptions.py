@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError
 
 import txgroupsock
 from txgroupsock.primitives.errors import GroupsockError
-from txgroupsock.primitives.membership import Membership, MembershipError
+from txgroupsock.primitives.subscription import Membership, MembershipError
 
 GROUP = Membership.of("232.1.1.1", None, "10.0.0.1")
 

@@ -381,7 +381,7 @@ async def test_aProtocolMayGoOnWritingToAPeerThatSendsNoMore(reactor: Any) -> No
         def readConnectionLost(self) -> None:
             self.told += 1
             assert self.transport is not None
-            self.transport.write(b"still here")
+            self.transport.write(b"still here", None)
 
         def writeConnectionLost(self) -> None: ...
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from twisted.internet.error import InvalidAddressError
 
-from txgroupsock.primitives import SocketAddress, toSocketAddress
+from txgroupsock.primitives import (
+    AddressError,
+    SocketAddress,
+    parseAddress,
+    toSocketAddress,
+)
 from txgroupsock.primitives.checks import asText, wholeNumber
 from txgroupsock.primitives.sockaddr import familyName
 
@@ -40,6 +45,23 @@ def checkDestination(address: SocketAddress, family: int) -> SocketAddress:
     except (TypeError, IndexError, KeyError):
         return checkDestination(_asDestination(address), family)
     return (host, port)
+
+
+def checkPeer(host: str, port: int, family: int) -> SocketAddress:
+    """
+    What to hand C{connect} for an address, as L{checkDestination}; for IPv4 also an IPv4-mapped
+    one, which to the C library, and so to Twisted, is that IPv4 address.
+    """
+    try:
+        return checkDestination((host, port), family)
+    except InvalidAddressError:
+        try:
+            mapped = getattr(parseAddress(host), "ipv4_mapped", None)
+        except AddressError:
+            mapped = None
+        if mapped is None or family != socket.AF_INET:
+            raise
+        return checkDestination((str(mapped), port), family)
 
 
 def _asDestination(address: Any) -> SocketAddress:

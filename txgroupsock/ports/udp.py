@@ -17,12 +17,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import (
-    CannotListenError,
-    ConnectionDone,
-    ConnectionLost,
-    InvalidAddressError,
-)
+from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IListeningPort,
     ILoggingContext,
@@ -42,7 +37,7 @@ from txgroupsock.interfaces import (
     IRunTransport,
     ISourceMulticastTransport,
 )
-from txgroupsock.ports.address import checkDestination
+from txgroupsock.ports.address import checkPeer
 from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
@@ -53,30 +48,19 @@ from txgroupsock.ports.sender import DatagramSender, SendingTransport
 from txgroupsock.ports.spread import openHelper
 from txgroupsock.ports.statistics import PortStatistics, kernelDrops
 from txgroupsock.primitives import (
-    AddressError,
     Environment,
     GroupsockError,
     InterfaceLike,
-    IPAddress,
-    SocketAddress,
     TransferError,
     fromSocketAddress,
     makeSocketNonBlocking,
-    parseAddress,
     recordDestinationErrors,
     setupDatagramSocket,
 )
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.options import hearOnlyOwnGroups
-
-
-def _addressOrNone(host: str | bytes) -> IPAddress | None:
-    try:
-        return parseAddress(host)
-    except AddressError:
-        return None
-
 
 RUN_LATENCY = 0.001
 """Seconds that datagrams may gather under load before a protocol that takes runs gets them."""
@@ -173,7 +157,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         if self._peer:
             raise RuntimeError(f"this port is connected already, to {self._peer[0]}")
-        target = self._peerAddress(host, port)
+        target = checkPeer(host, port, self.addressFamily)
         try:
             self.socket.connect(target)
         except OSError as error:
@@ -182,16 +166,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             ) from error
         # As the caller writes it, and as senders are written.
         self._peer = ((host, port), fromSocketAddress(target))
-
-    def _peerAddress(self, host: str, port: int) -> SocketAddress:
-        try:
-            return checkDestination((host, port), self.addressFamily)
-        except InvalidAddressError:
-            # An IPv4-mapped address is to the C library, and so to Twisted, that IPv4 address.
-            mapped = getattr(_addressOrNone(host), "ipv4_mapped", None)
-            if mapped is None or self.addressFamily != socket.AF_INET:
-                raise
-            return checkDestination((str(mapped), port), self.addressFamily)
 
     # Broadcast
 
@@ -210,7 +184,9 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         Open the socket and begin to read.
 
         @raise CannotListenError: it could not be had; C{socketError} says why.
+        @raise RuntimeError: it is open already.
         """
+        needClosed(self, self.connected)
         try:
             where = Where.of(self.interface, self._family)
             sock = self._open(where)
@@ -299,11 +275,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         reuse = self.listenMultiple or self._isSpread
         env = Environment(reuseFlag=reuse, sendingInterface=where.interface)
         sock = self._openSocket(
-            env,
-            self.port,
-            where.family,
-            bindAddress=where.address,
-            reusePort=self.reusePort,
+            env, self.port, where.family, bindAddress=where.address, reusePort=self.reusePort
         )
         try:
             makeSocketNonBlocking(sock)

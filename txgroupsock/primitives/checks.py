@@ -81,6 +81,16 @@ def callable_(name: str, value: Any, wanted: str) -> Callable[..., Any]:
     return checked
 
 
+def needClosed(thing: object, isOpen: bool) -> None:  # noqa: FBT001 - it reads as a sentence
+    """
+    What holds sockets, files or timers is opened once.
+
+    @raise RuntimeError: it is open.
+    """
+    if isOpen:
+        raise RuntimeError(f"{thing!r} is open already: close it before it is opened again")
+
+
 def _range(least: float | None, most: float | None) -> str:
     if most is not None:
         return f" from {least} to {most}"

@@ -52,6 +52,8 @@ class RelayService(Service):
 
         @raise StartError: one cannot be opened.
         """
+        if self._isOpen:
+            return
         Service.privilegedStartService(self)
         try:
             opened = self.relay.openRelay()
@@ -64,6 +66,8 @@ class RelayService(Service):
 
     def startService(self) -> None:
         """Begin to report; open the routes first if nobody did."""
+        if self.running:
+            return
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()

@@ -34,7 +34,7 @@ from txgroupsock.relay.viewers import StreamModel, TCPModel, ViewerService
 __all__ = ["stream"]
 
 NEWS = StreamModel(InputModel.parse("udp://239.77.0.1:5077?interface=lo"))
-BY_TCP = {"endpoints": (), "tcp": (TCPModel(ON_LOOPBACK, NEWS),)}
+BY_TCP: Any = {"endpoints": (), "tcp": (TCPModel(ON_LOOPBACK, NEWS),)}
 
 
 class Program(ProcessProtocol):
