@@ -10,12 +10,13 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import MessageLengthError
-from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.lan.listener import Listener
@@ -367,3 +368,41 @@ def test_theFactoryIsKnownToItsProtocols() -> None:
     factory = FramedDatagramsFactory(Listener)
     assert isinstance(factory, Factory)
     assert factory.buildProtocol(None).factory is factory
+
+
+@pytest_twisted.ensureDeferred
+async def test_aProtocolMayGoOnWritingToAPeerThatSendsNoMore(reactor: Any) -> None:
+    """One that provides IHalfCloseableProtocol is told; any other is stopped, as in Twisted."""
+
+    @implementer(IHalfCloseableProtocol)
+    class Told(Stopping):
+        told = 0
+
+        def readConnectionLost(self) -> None:
+            self.told += 1
+            assert self.transport is not None
+            self.transport.write(b"still here", None)
+
+        def writeConnectionLost(self) -> None: ...
+
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(Told() if len(made) == 0 else Stopping())
+        return made[-1]
+
+    port: Any = reactor.listenTCP(0, FramedDatagramsFactory(make), interface="127.0.0.1")
+    address = ("127.0.0.1", port.getHost().port)
+    with socket.create_connection(address) as one:
+        await until(reactor, lambda: len(made) == 1)
+        one.shutdown(socket.SHUT_WR)
+        await until(reactor, lambda: made[0].told)
+        assert one.recv(100) == framed(b"still here")
+        assert not made[0].stopped
+        with socket.create_connection(address) as two:
+            await until(reactor, lambda: len(made) == 2)
+            two.shutdown(socket.SHUT_WR)
+            await until(reactor, lambda: made[1].stopped)
+    made[0].transport.stopListening()
+    await until(reactor, lambda: made[0].stopped)
+    await port.stopListening()

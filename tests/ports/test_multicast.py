@@ -234,14 +234,19 @@ class TestGetMemberships:
 
     @pytest_twisted.ensureDeferred
     async def test_sourceAfterAnySource(self, lo: int, listen: Listen, family: Family) -> None:
-        """Where a source is joined after any source, only that is heard: one membership."""
+        """A source joined after any source is refused, and any source heard as before."""
         port = listen(Recorder(), WILDCARD[family])
-        await port.joinGroup(GROUP[family], "lo")
-        await port.joinSourceGroup(GROUP[family], ONE[family], "lo")
-        assert port.getMemberships() == [membership(GROUP[family], lo, ONE[family])]
-        wanted = SourceFilter(True, frozenset([ip_address(ONE[family])]))
-        assert getSourceFilter(port.getHandle(), GROUP[family], "lo") == wanted
-        await port.leaveSourceGroup(GROUP[family], ONE[family], "lo")
+        for where in ("lo", ""):
+            await port.joinGroup(GROUP[family], where)
+            for again in ("lo", ""):
+                with pytest.raises(JoinError, match="from any source already; leave it") as caught:
+                    await port.joinSourceGroup(GROUP[family], ONE[family], again)
+                assert caught.value.errno == errno.EINVAL
+                kept = getSourceFilter(port.getHandle(), GROUP[family], "lo")
+                assert kept == SourceFilter(False, frozenset())
+            await port.leaveGroup(GROUP[family], where)
+            await port.joinSourceGroup(GROUP[family], ONE[family], "lo")
+            await port.leaveGroup(GROUP[family], "lo")
         assert port.getMemberships() == []
 
 

@@ -28,8 +28,7 @@ from twisted.internet.interfaces import (
     IReactorTCP,
 )
 from twisted.internet.protocol import Factory, ReconnectingClientFactory
-from twisted.internet.testing import MemoryReactorClock
-from zope.interface import classImplementsOnly, implementedBy, providedBy
+from zope.interface import providedBy
 from zope.interface.verify import verifyObject
 
 from tests.ports.streams import Stream, Streams, clientTLS, echoes, serverTLS
@@ -486,18 +485,6 @@ async def test_onceAroundIsEnough(reactor: Any) -> None:
         lambda address, factory: ours.connectTCP(address.host, address.port, factory),
     )
     assert [each.keepAliveAtFirst for each in ends] == [OWN, OWN]
-
-
-def test_aReactorThatCannotAdoptIsRefused() -> None:
-    """It says which interface is missing."""
-
-    class Poor(MemoryReactorClock):
-        pass
-
-    classImplementsOnly(Poor, implementedBy(MemoryReactorClock) - IReactorSocket)
-    poor: Any = Poor()  # type: ignore[no-untyped-call] # Twisted's
-    with pytest.raises(TypeError, match="Poor does not provide IReactorSocket"):
-        GroupsockReactor(poor).listenTCP(0, echoes())
 
 
 @pytest_twisted.ensureDeferred

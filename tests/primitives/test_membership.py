@@ -198,14 +198,15 @@ def test_theKernelChoosesTheInterfaceByItsRoutes(
     assert group not in groupsIn(link)
 
 
-def test_anAnySourceMembershipBecomesSourceSpecific(
+def test_aSourceIsRefusedWhereAnySourceIsHeard(
     link: Namespace, sock: socket.socket, family: socket.AddressFamily
 ) -> None:
-    """What Linux makes of a source that is joined after the group was."""
+    """Linux would hear only that one from then on; RFC 3678 has it refused."""
     socketJoinGroup(sock, GROUP[family], "eth0")
-    socketJoinGroupSSM(sock, GROUP[family], source(family, 2), "eth0")
-    held = getSourceFilter(sock, GROUP[family], "eth0")
-    assert held == SourceFilter(True, [source(family, 2)])
+    with pytest.raises(MembershipError, match="from any source already; leave it") as caught:
+        socketJoinGroupSSM(sock, GROUP[family], source(family, 2), "eth0")
+    assert caught.value.errno == errno.EINVAL
+    assert getSourceFilter(sock, GROUP[family], "eth0") == SourceFilter(False, [])
 
 
 def test_aJoinThatFailsHalfwayIsUndone(

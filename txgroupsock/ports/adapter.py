@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import IMulticastTransport
-from twisted.python.components import registerAdapter
+from twisted.python.components import getRegistry
 from zope.interface import implementer
 
 from txgroupsock.interfaces import ISourceMulticastTransport
@@ -54,4 +54,5 @@ def _whereIs(sock: socket.socket) -> Where:
         return Where.of(host.partition("%")[0])
 
 
-registerAdapter(StockMulticast.of, IMulticastTransport, ISourceMulticastTransport)
+# Not registerAdapter, which raises when this module is imported anew, as reloaders do.
+getRegistry().register([IMulticastTransport], ISourceMulticastTransport, "", StockMulticast.of)

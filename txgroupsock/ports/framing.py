@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import AbstractDatagramProtocol, ClientFactory, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
+from zope.interface import directlyProvides, providedBy
 
 from txgroupsock.ports.streamtransport import (
     MAX_LENGTH,
@@ -40,11 +41,14 @@ class FramedDatagrams(Int16StringReceiver):
         self, protocol: AbstractDatagramProtocol, peer: tuple[str, int] | None = None
     ) -> None:
         """
-        @param protocol: started when the connection is made, and stopped when it is lost.
+        @param protocol: started when the connection is made, and stopped when it is lost.  One
+            that provides C{IHalfCloseableProtocol} goes on writing to a peer that sends no more.
         @param peer: what address it knows the other end by; that of the connection if left out.
         """
         self.protocol = protocol
         self._peer = peer
+        if IHalfCloseableProtocol.providedBy(protocol):
+            directlyProvides(self, IHalfCloseableProtocol, providedBy(self))
         self._congestion: Congestion | None = None
 
     @property
@@ -66,6 +70,16 @@ class FramedDatagrams(Int16StringReceiver):
         """Hand a datagram to the protocol."""
         if self.datagramTransport is not None:
             self.datagramTransport.datagramReceived(string)
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more: tell a protocol that can be told; others are stopped."""
+        closing: Any = self.protocol
+        closing.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing can be sent any more."""
+        closing: Any = self.protocol
+        closing.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop the datagram protocol."""

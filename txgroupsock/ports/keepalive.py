@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import ISystemHandle, ITransport
-from twisted.python.components import registerAdapter
+from twisted.python.components import getRegistry
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IKeepAlive
@@ -97,4 +97,5 @@ def handleOf(layer: Any) -> socket.socket | None:
     return handle if isinstance(handle, socket.socket) else None
 
 
-registerAdapter(TransportKeepAlive.under, ITransport, IKeepAlive)
+# Not registerAdapter, which raises when this module is imported anew, as reloaders do.
+getRegistry().register([ITransport], IKeepAlive, "", TransportKeepAlive.under)

@@ -14,6 +14,7 @@ from txgroupsock.primitives import (
     interfaceIndex,
     parseAddress,
 )
+from txgroupsock.primitives.networkinterface import interfaceLike
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex, withoutScope
 
 
@@ -51,6 +52,7 @@ class Where:
         @param family: for those that do not tell; C{AF_INET} if left out.
         @raise UnknownInterface: there is no such interface.
         """
+        interface = interfaceLike(interface)
         if not interface:
             interface = "::" if family == socket.AF_INET6 else "0.0.0.0"
         elif isinstance(interface, int) or not _isAddress(interface):

@@ -181,10 +181,6 @@ class Memberships:
             joined = socketJoinGroupSSM(self.socket, group, source, where)
         except MembershipError as error:
             return self._elsewhere(error, lambda other: other.joinSource(group, source, where))
-        # Linux turns a membership for any source into one for this source.
-        self._memberships = [
-            each for each in self._memberships if each != evolve(joined, source=None)
-        ]
         return self._add(joined)
 
     def leaveSource(

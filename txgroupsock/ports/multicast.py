@@ -47,7 +47,10 @@ class JoinError(GroupsockError, MulticastJoinError):
         OSError.__init__(self, cause.errno, cause.strerror)
         self.operation = cause.operation
         self.advice = cause.advice
-        self.__cause__ = cause
+        self.__cause__ = self._cause = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JoinError, (self._cause,), self.__dict__
 
 
 def _attempt(

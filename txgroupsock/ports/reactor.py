@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, ClassVar
 
 from twisted.internet.interfaces import (
     IConnector,
@@ -21,9 +21,9 @@ from txgroupsock.ports.linkwatch import LinkWatch
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
 from txgroupsock.ports.tcp import (
-    KeepAliveClientFactory,
+    KeepAliveConnector,
+    KeepAlivePort,
     applyToDescriptor,
-    listenStream,
     needListening,
 )
 from txgroupsock.ports.udp import UDPPort
@@ -80,8 +80,40 @@ class GroupsockReactor:
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
+    _own: ClassVar = frozenset(
+        {"_reactor", "keepAlive", "linkWatch", "openSocket", "sharedByPorts"}
+    )
+    """Attributes that are this object's; all others that are set are the wrapped reactor's."""
+
     def __getattr__(self, name: str) -> Any:
+        if name in self._own:  # not there yet, or not any more
+            raise AttributeError(name)
         return getattr(self._reactor, name)
+
+    def _has(self, name: str) -> bool:
+        return name in self._own or hasattr(type(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._has(name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._reactor, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self._has(name):
+            object.__delattr__(self, name)
+        else:
+            delattr(self._reactor, name)
+
+    def __copy__(self) -> GroupsockReactor:
+        """Another one around the same reactor."""
+        return GroupsockReactor(self, self.keepAlive)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} can be neither pickled nor deep-copied: there is one reactor "
+            "in a process; leave it out, and give what is restored its reactor again"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._reactor!r}>"
@@ -218,15 +250,30 @@ class GroupsockReactor:
         @return: the wrapped reactor's own kind of port.
         @raise CannotListenError: it could not be opened; the message says how to mend that.
         """
-        chosen = self._chosen(keepAlive=keepAlive)
-        if isinstance(port, int):
-            return listenStream(
-                self._reactor, port, factory, backlog, interface, chosen, reusePort=reusePort
-            )
-        # What Twisted 26's makeBinding makes. Nothing can be accepted before the reactor turns.
-        opened: Any = self._reactor.listenTCP(port, factory, backlog, interface)
-        applyToDescriptor(opened.fileno(), chosen)
-        return cast("IListeningPort", opened)
+        return self._listen(port, factory, backlog, interface, keepAlive, reusePort, "TCP")
+
+    def _listen(
+        self,
+        port: Any,
+        factory: Any,
+        backlog: int,
+        interface: Any,
+        keepAlive: KeepAlive | bool,  # noqa: FBT001 - handed on
+        reusePort: bool,  # noqa: FBT001 - handed on
+        kind: str,
+    ) -> IListeningPort:
+        opened = KeepAlivePort(
+            port,
+            factory,
+            backlog,
+            interface,
+            self._reactor,
+            self._chosen(keepAlive=keepAlive),
+            reusePort=reusePort,
+            kind=kind,
+        )
+        opened.startListening()
+        return opened
 
     def connectTCP(
         self,
@@ -245,9 +292,15 @@ class GroupsockReactor:
         @param bindAddress: C{(host, port)} to connect from.
         @param keepAlive: L{True}: this reactor's; L{False}: none.
         """
-        connector: IConnector = self._reactor.connectTCP(
-            host, port, self._kept(factory, keepAlive=keepAlive), timeout, bindAddress
-        )
+        chosen = self._chosen(keepAlive=keepAlive)
+        connector: IConnector
+        if chosen is None:
+            connector = self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        else:
+            connector = KeepAliveConnector(
+                host, port, factory, timeout, bindAddress, self._reactor, chosen
+            )
+            connector.connect()
         return connector
 
     def listenSSL(
@@ -264,14 +317,8 @@ class GroupsockReactor:
         """Listen for TLS connections; otherwise as L{listenTCP}."""
         from twisted.protocols.tls import TLSMemoryBIOFactory  # needs pyOpenSSL
 
-        return self.listenTCP(
-            port,
-            TLSMemoryBIOFactory(contextFactory, False, factory),
-            backlog,
-            interface,
-            keepAlive=keepAlive,
-            reusePort=reusePort,
-        )
+        wrapped = TLSMemoryBIOFactory(contextFactory, False, factory)
+        return self._listen(port, wrapped, backlog, interface, keepAlive, reusePort, "TLS")
 
     def connectSSL(
         self,
@@ -285,11 +332,10 @@ class GroupsockReactor:
         keepAlive: KeepAlive | bool = True,
     ) -> IConnector:
         """Connect by TLS; otherwise as L{connectTCP}."""
-        kept = self._kept(factory, keepAlive=keepAlive)
-        connector: IConnector = self._reactor.connectSSL(
-            host, port, kept, contextFactory, timeout, bindAddress
-        )
-        return connector
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # needs pyOpenSSL
+
+        wrapped = TLSMemoryBIOFactory(contextFactory, True, factory)
+        return self.connectTCP(host, port, wrapped, timeout, bindAddress, keepAlive=keepAlive)
 
     def adoptStreamPort(
         self,
@@ -329,7 +375,3 @@ class GroupsockReactor:
         if isinstance(keepAlive, KeepAlive):
             return keepAlive
         return self.keepAlive if keepAlive else None
-
-    def _kept(self, factory: Any, *, keepAlive: KeepAlive | bool) -> Any:
-        chosen = self._chosen(keepAlive=keepAlive)
-        return factory if chosen is None else KeepAliveClientFactory(factory, chosen)

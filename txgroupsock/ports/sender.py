@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from txgroupsock.ports.address import checkDestination
 from txgroupsock.ports.statistics import PortStatistics
-from txgroupsock.primitives import Destination, SocketAddress, TransferError
+from txgroupsock.primitives import Destination, SocketAddress, TransferError, fromSocketAddress
 from txgroupsock.primitives.destination import WOULD_BLOCK
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.run import Run
@@ -238,7 +238,7 @@ class DatagramSender:
             if isinstance(waiting.target, Destination):
                 waiting.target.dropped(count, errno.EAGAIN)
             return
-        waiting.data = bytes(waiting.data)  # what was given may have been lent only
+        waiting.data = bytes(memoryview(waiting.data))  # what was given may have been lent only
         self._queue.append(waiting)
         self._queuedBytes += size
         self._statistics.datagramsQueued += count
@@ -321,7 +321,7 @@ class SendingTransport:
     def _target(self, addr: SocketAddress | None) -> SocketAddress | None:
         """What to hand the kernel for an address; L{None} on a connected port."""
         if self._peer:
-            if addr is not None and tuple(addr[:2]) not in self._peer:
+            if addr is not None and addr not in self._peer and not self._isPeer(addr):
                 raise ValueError(
                     f"this port is connected to {self._peer[0]} and cannot write to {addr}"
                 )
@@ -329,6 +329,10 @@ class SendingTransport:
         if addr is None:
             raise ValueError("write() needs an address: this port is not connected")
         return checkDestination(addr, self.addressFamily)
+
+    def _isPeer(self, addr: SocketAddress) -> bool:
+        """Whether an address is the peer's, however it is written."""
+        return fromSocketAddress(checkDestination(addr, self.addressFamily)) in self._peer
 
 
 def _explained(

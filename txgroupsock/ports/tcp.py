@@ -1,90 +1,121 @@
 """
-TCP with keep-alive: listening sockets that hand it on, and clients that begin with it.
+TCP with keep-alive: Twisted's own ports and connectors, whose sockets have their options from
+the moment they are made.
 
-Nothing here but Twisted's public API: C{adoptStreamPort} takes a socket that has its options
-already, and a connector tells its factory as soon as it has made one.
+Accepted connections inherit those of the listening socket (tcp(7)), and a client connects only
+when the reactor turns, so the options hold from the first packet, at each attempt.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import ipaddress
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from twisted.internet import tcp
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import CannotListenError, ConnectError
-from twisted.internet.interfaces import IConnector, IListeningPort, IReactorSocket, ISystemHandle
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import directlyProvides, providedBy
 
 from txgroupsock.ports.keepalive import applyKeepAlive, isTCP
 from txgroupsock.primitives import (
-    AddressError,
-    Environment,
     GroupsockError,
     InterfaceLike,
-    IPAddress,
     KeepAlive,
     SocketSetupError,
+    UnknownInterface,
     findInterface,
-    parseAddress,
-    setupStreamSocket,
+    setReuse,
 )
-from txgroupsock.primitives.networkinterface import addressOf
-from txgroupsock.primitives.sockaddr import familyOf, wildcard
+from txgroupsock.primitives.networkinterface import addressOf, interfaceLike
+from txgroupsock.primitives.sockets import setupAdvice
+
+_NO_SUCH = "no interface has that name, index or address"
 
 
-def listenStream(
-    reactor: Any,
-    port: int,
-    factory: Any,
-    backlog: int,
-    interface: InterfaceLike,
-    keepAlive: KeepAlive | None,
-    *,
-    reusePort: bool,
-) -> IListeningPort:
-    """
-    A listening TCP port of the reactor's own kind, whose connections have keep-alive.
+class KeepAlivePort(tcp.Port):
+    """A listening port of Twisted's whose connections have keep-alive."""
 
-    The options are set on the listening socket, and accepted ones inherit them (tcp(7)), so
-    they hold before the first byte.
+    def __init__(
+        self,
+        port: Any,
+        factory: Any,
+        backlog: int,
+        interface: Any,
+        reactor: Any,
+        keepAlive: KeepAlive | None,
+        *,
+        reusePort: bool,
+        kind: str,
+    ) -> None:
+        """
+        The arguments are those of L{GroupsockReactor.listenTCP
+        <txgroupsock.GroupsockReactor.listenTCP>}.
 
-    @raise CannotListenError: it could not be opened; C{socketError} says why.
-    """
-    if not IReactorSocket.providedBy(reactor):
-        raise TypeError(
-            f"{type(reactor).__name__} does not provide IReactorSocket, which a port with "
-            "keep-alive needs"
-        )
-    try:
-        address = addressToListenOn(interface)
-        sock = setupStreamSocket(
-            Environment(),
-            port,
-            familyOf(address),
-            bindAddress=address,
-            reusePort=reusePort,
-            onlyIPv6=False,  # "::" takes IPv4 too where the system allows that, as in Twisted
-        )
-    except GroupsockError as error:
-        raise CannotListenError(interface, port, error) from error
-    with sock:
+        @param kind: C{"TCP"} or C{"TLS"}, for the log.
+        @raise CannotListenError: there is no such interface, or it has no address.
+        """
         try:
-            if keepAlive is not None:
-                applyKeepAlive(sock, keepAlive)
-            sock.listen(backlog)
-        except OSError as error:
+            address = addressToListenOn(interface)
+        except GroupsockError as error:
             raise CannotListenError(interface, port, error) from error
-        adopted: IListeningPort = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
-        return adopted
+        tcp.Port.__init__(self, port, factory, backlog, address, reactor)
+        self._type = kind
+        self._asked = interface
+        self._keepAlive = keepAlive
+        self._isShared = reusePort
+        self._made: socket.socket | None = None
+
+    def createInternetSocket(self) -> socket.socket:
+        """The socket to listen on, with its options."""
+        made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
+        self._made = made
+        if self._isShared:
+            setReuse(made, address=True, port=True)
+        if self._keepAlive is not None:
+            applyKeepAlive(made, self._keepAlive)
+        return made
+
+    def startListening(self) -> None:
+        """
+        Listen.
+
+        @raise CannotListenError: it could not be opened; C{socketError} says why.
+        """
+        try:
+            tcp.Port.startListening(self)
+        except (CannotListenError, OSError, TypeError, UnicodeError) as error:
+            # Twisted leaves to others what is raised for a NUL in a name, and by listen(2).
+            if self._made is not None:
+                self._made.close()
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            raise CannotListenError(self._asked, self.port, self._explained(cause)) from error
+        finally:
+            self._made = None
+
+    def _explained(self, error: Any) -> GroupsockError:
+        if isinstance(error, GroupsockError):
+            return error
+        if isinstance(error, socket.gaierror | TypeError | UnicodeError):
+            try:
+                findInterface(self.interface)
+            except GroupsockError as unknown:
+                advice = f"no host of that name is known either ({error}); {unknown.advice}"
+                return UnknownInterface(
+                    errno.ENODEV, f"listen on {self.interface}", advice, _NO_SUCH
+                )
+        operation = f"bind to {self.interface or '0.0.0.0'}:{self.port}"
+        number = getattr(error, "errno", None)
+        return SocketSetupError(number, operation, setupAdvice(number, self.port or 0))
 
 
-def addressToListenOn(interface: InterfaceLike) -> IPAddress:
+def addressToListenOn(interface: InterfaceLike | bytes) -> str:
     """
-    What to bind a listening socket to: an address is itself, nothing is every IPv4 address, and
-    the name or index of an interface is its IPv4 address, or its IPv6 one if it has no other.
+    What Twisted is to bind a listening socket to: the name or index of an interface is its IPv4
+    address, or its IPv6 one if it has no other.  Anything else is left as it is: an address, or
+    the name of a host of this machine, which the C library looks up when it is bound.
 
     C{"::%eth0"} is the IPv6 address of eth0: no system binds a stream socket to a wildcard on
     one interface.
@@ -92,23 +123,30 @@ def addressToListenOn(interface: InterfaceLike) -> IPAddress:
     @raise UnknownInterface: there is no such interface.
     @raise SocketSetupError: it has no address.
     """
+    interface = interfaceLike(interface)
     if not interface:
-        return wildcard(socket.AF_INET)
+        return ""
+    text = str(interface)
     families: tuple[int, ...] = (socket.AF_INET, socket.AF_INET6)
-    try:
-        address = parseAddress(str(interface))
-    except AddressError:
-        pass
-    else:
-        scope = getattr(address, "scope_id", None)
-        if scope is None or not address.is_unspecified:
-            return address
+    if isIPAddress(text):
+        return text
+    if isIPv6Address(text):
+        host, _, scope = text.partition("%")
+        address = ipaddress.IPv6Address(host)
+        if not scope or not address.is_unspecified:
+            # To the resolver only a link-local address can have a scope.
+            return text if address.is_link_local else host
         interface, families = scope, (socket.AF_INET6,)
+    try:
+        name = findInterface(interface).name
+    except UnknownInterface:
+        if isinstance(interface, str) and len(families) > 1:
+            return text
+        raise
     for family in families:
         found = addressOf(interface, family)
         if found is not None:
-            return found
-    name = findInterface(interface).name
+            return str(found)
     raise SocketSetupError(
         None,
         f"listen on {name}",
@@ -117,16 +155,53 @@ def addressToListenOn(interface: InterfaceLike) -> IPAddress:
     )
 
 
+class KeepAliveConnector(tcp.Connector):
+    """A connector of Twisted's that gives each of its connections keep-alive."""
+
+    def __init__(
+        self,
+        host: Any,
+        port: Any,
+        factory: Any,
+        timeout: Any,
+        bindAddress: Any,
+        reactor: Any,
+        keepAlive: KeepAlive,
+    ) -> None:
+        """The arguments are those of C{connectTCP}."""
+        tcp.Connector.__init__(self, host, port, factory, timeout, bindAddress, reactor)
+        self._keepAlive = keepAlive
+        self._refusal: ConnectError | None = None
+
+    def connect(self) -> None:
+        """Begin to connect; the attempt fails if its socket could not be given the options."""
+        self._refusal = None
+        tcp.Connector.connect(self)
+        if self._refusal is not None and self.transport is not None:
+            self.transport.failIfNotConnected(self._refusal)
+
+    def _makeTransport(self) -> tcp.Client:
+        made = tcp.Connector._makeTransport(self)  # noqa: SLF001 - each kind of connector has its own
+        try:
+            sock: socket.socket = made.getHandle()
+        except AttributeError:
+            return made  # it could not make or bind a socket, and will say so itself
+        try:
+            applyKeepAlive(sock, self._keepAlive)
+        except GroupsockError as error:
+            self._refusal = ConnectError(error.errno, str(error))
+        return made
+
+
 def applyToDescriptor(fileDescriptor: int, keepAlive: KeepAlive | None) -> None:
     """
-    Set keep-alive on the socket of a descriptor, which stays open; one that is no TCP socket is
-    left alone.
+    Set keep-alive on the socket of a descriptor; one that is no TCP socket is left alone.
 
     @raise SocketOptionError: the kernel refused.
     """
     if keepAlive is None:
         return
-    with socket.socket(fileno=os.dup(fileDescriptor)) as sock:
+    with _lent(fileDescriptor) as sock:
         if isTCP(sock):
             applyKeepAlive(sock, keepAlive)
 
@@ -137,7 +212,7 @@ def needListening(fileDescriptor: int) -> None:
 
     @raise OSError: EBADF, ENOTSOCK, or EINVAL for a socket that does not listen.
     """
-    with socket.socket(fileno=os.dup(fileDescriptor)) as sock:
+    with _lent(fileDescriptor) as sock:
         try:
             listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
@@ -148,51 +223,11 @@ def needListening(fileDescriptor: int) -> None:
         raise OSError(errno.EINVAL, f"descriptor {fileDescriptor} is no socket that listens")
 
 
-class KeepAliveClientFactory:
-    """
-    A client factory that gives each of its connections keep-alive, and is the wrapped one in
-    all else.
-
-    A connector makes its socket before it calls C{startedConnecting}, at each attempt, and
-    connects only when the reactor turns, so the options hold from the first packet.
-    """
-
-    _log = Logger()
-
-    def __init__(self, factory: Any, keepAlive: KeepAlive) -> None:
-        self._factory = factory
-        self._keepAlive = keepAlive
-        self._refusal: Failure | None = None
-        directlyProvides(self, providedBy(factory))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._factory, name)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} around {self._factory!r}>"
-
-    def startedConnecting(self, connector: IConnector) -> None:
-        """Set the options, and tell the wrapped factory."""
-        self._refusal = None
-        try:
-            self._apply(getattr(connector, "transport", None))
-        except OSError as error:
-            self._refusal = Failure(ConnectError(error.errno, str(error)))
-        self._factory.startedConnecting(connector)
-        if self._refusal is not None and getattr(connector, "state", "") == "connecting":
-            connector.stopConnecting()
-
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        """Tell the wrapped factory, with the reason why it was given up here if it was."""
-        refusal, self._refusal = self._refusal, None
-        self._factory.clientConnectionFailed(connector, refusal or reason)
-
-    def _apply(self, transport: Any) -> None:
-        if not ISystemHandle.providedBy(transport):
-            self._log.warn("{transport} is given no keep-alive: no socket", transport=transport)
-            return
-        try:
-            handle: Any = transport.getHandle()
-        except AttributeError:
-            return  # it could not make or bind a socket, and will say so itself
-        applyKeepAlive(handle, self._keepAlive)
+@contextmanager
+def _lent(fileDescriptor: int) -> Iterator[socket.socket]:
+    """The socket of a descriptor, which stays its owner's; takes no further one."""
+    sock = socket.socket(fileno=fileDescriptor)
+    try:
+        yield sock
+    finally:
+        sock.detach()

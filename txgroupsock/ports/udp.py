@@ -37,7 +37,7 @@ from txgroupsock.interfaces import (
     IRunTransport,
     ISourceMulticastTransport,
 )
-from txgroupsock.ports.address import checkDestination
+from txgroupsock.ports.address import checkPeer
 from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
@@ -58,6 +58,7 @@ from txgroupsock.primitives import (
     recordDestinationErrors,
     setupDatagramSocket,
 )
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.options import hearOnlyOwnGroups
@@ -149,14 +150,15 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         Exchange datagrams with one address only.
 
-        @param host: a literal address; an IPv6 one may have a scope, C{"fe80::1%eth0"}.
+        @param host: a literal address, C{bytes} too; an IPv6 one may have a scope,
+            C{"fe80::1%eth0"}.
         @raise InvalidAddressError: it is not an address of this port's family.
         @raise RuntimeError: the port is connected already.
         @raise TransferError: no route leads there; the port stays unconnected.
         """
         if self._peer:
             raise RuntimeError(f"this port is connected already, to {self._peer[0]}")
-        target = checkDestination((host, port), self.addressFamily)
+        target = checkPeer(host, port, self.addressFamily)
         try:
             self.socket.connect(target)
         except OSError as error:
@@ -183,7 +185,9 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         Open the socket and begin to read.
 
         @raise CannotListenError: it could not be had; C{socketError} says why.
+        @raise RuntimeError: it is open already.
         """
+        needClosed(self, self.connected)
         try:
             where = Where.of(self.interface, self._family)
             sock = self._open(where)
@@ -274,11 +278,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         reuse = self.listenMultiple or self._isSpread
         env = Environment(reuseFlag=reuse, sendingInterface=where.interface)
         sock = self._openSocket(
-            env,
-            self.port,
-            where.family,
-            bindAddress=where.address,
-            reusePort=self.reusePort,
+            env, self.port, where.family, bindAddress=where.address, reusePort=self.reusePort
         )
         try:
             makeSocketNonBlocking(sock)

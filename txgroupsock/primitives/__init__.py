@@ -43,8 +43,6 @@ from txgroupsock.primitives.keepalive import (
     setSocketKeepAlive,
 )
 from txgroupsock.primitives.membership import (
-    Membership,
-    MembershipError,
     getSourceFilter,
     setSourceFilter,
     socketBlockSource,
@@ -101,6 +99,7 @@ from txgroupsock.primitives.sockaddr import (
 )
 from txgroupsock.primitives.sockets import setupDatagramSocket, setupStreamSocket
 from txgroupsock.primitives.sourcefilter import SourceFilter
+from txgroupsock.primitives.subscription import Membership, MembershipError
 
 __all__ = [
     "AddressError",

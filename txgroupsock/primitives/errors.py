@@ -8,9 +8,31 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from typing import Any, TypeVar
 
 
-class GroupsockError(OSError):
+class Restorable(BaseException):
+    """
+    An exception that can be copied and pickled whatever its constructor takes: it comes back with
+    its C{args} and attributes, without the constructor being called again.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def _restored(kind: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Error:
+    error = kind.__new__(kind, *args)
+    builtin = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    builtin.__init__(error, *args)  # type: ignore[misc] # what sets errno, or code
+    error.__dict__.update(attributes)
+    return error
+
+
+class GroupsockError(Restorable, OSError):
     """
     A socket operation failed.
 
@@ -110,6 +132,13 @@ _SEND_ADVICE = {
 def sendAdvice(number: int | None) -> str:
     """What to do about an errno from sending a datagram, or C{""}."""
     return _SEND_ADVICE.get(number or 0, "")
+
+
+def descriptorAdvice(number: int | None) -> str:
+    """What to do if an errno says that there are no descriptors left, or C{""}."""
+    if number in (_errno.EMFILE, _errno.ENFILE):
+        return "close sockets or raise the limit of open files ('ulimit -n')"
+    return ""
 
 
 def bindAdvice(number: int | None, port: int) -> str:

@@ -9,97 +9,31 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from txgroupsock.primitives import constants
 from txgroupsock.primitives.constants import required
 from txgroupsock.primitives.errors import (
-    AddressError,
     GroupsockError,
     NotSupportedHere,
     readSysctl,
     sysctlAdvice,
 )
 from txgroupsock.primitives.interfacetable import allIndexes
-from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex, interfaceName
+from txgroupsock.primitives.networkinterface import InterfaceLike
 from txgroupsock.primitives.options import hearOnlyOwnGroups
 from txgroupsock.primitives.sockaddr import (
     IPAddress,
     familyName,
     familyOf,
-    isMulticast,
     packSockaddr,
-    parseAddress,
-    parseGroup,
     protocolLevel,
-    scopeIndex,
-    withoutScope,
 )
 from txgroupsock.primitives.sourcefilter import SourceFilter, packGroup, readFilter, writeFilter
-
-
-@frozen
-class Membership:
-    """
-    One subscription of a socket: a group, on one interface, from one source or from any.
-
-    @ivar group: the group's address.
-    @ivar interface: index of the interface; 0 where the kernel chose it by its routes.
-    @ivar source: the one source (source-specific), or L{None} for any source.
-    """
-
-    group: IPAddress
-    interface: int = 0
-    source: IPAddress | None = None
-
-    @classmethod
-    def of(
-        cls,
-        group: str | IPAddress,
-        interface: InterfaceLike = None,
-        source: str | IPAddress | None = None,
-    ) -> Membership:
-        """
-        A membership from what people write.
-
-        An IPv6 group may name its interface itself: C{"ff02::1234%eth0"}.
-
-        @raise AddressError: C{group} is not multicast, or C{source} not a unicast address
-            of the same family.
-        @raise UnknownInterface: there is no such interface.
-        """
-        parsed = parseGroup(group)
-        index = interfaceIndex(interface) or scopeIndex(parsed)
-        parsed = withoutScope(parsed)
-        if source is None:
-            return cls(parsed, index)
-        address = withoutScope(parseAddress(source))
-        _checkSource(parsed, address)
-        return cls(parsed, index, address)
-
-    def __str__(self) -> str:
-        who = f" from {self.source}" if self.source is not None else ""
-        return f"{self.group}{who} on {interfaceName(self.interface)}"
-
-
-class MembershipError(GroupsockError):
-    """
-    A group could not be joined or left, or its sources not changed.
-
-    @ivar membership: which one.
-    """
-
-    def __init__(
-        self,
-        membership: Membership,
-        number: int | None,
-        verb: str,
-        advice: str = "",
-        reason: str | None = None,
-    ) -> None:
-        super().__init__(number, f"{verb} {membership}", advice, reason)
-        self.membership = membership
+from txgroupsock.primitives.subscription import Membership, MembershipError, checkSource
 
 
 def socketJoinGroup(
@@ -143,17 +77,18 @@ def socketJoinGroupSSM(
     Receive a group from one source (MCAST_JOIN_SOURCE_GROUP); call again for more sources.
 
     Works for groups outside the source-specific range too, in both families.  There is no
-    fallback to any source: where this cannot be done, it fails.  On Linux a socket that had
-    joined the group from any source hears only the chosen ones from then on.
+    fallback to any source: where this cannot be done, it fails.
 
-    @raise MembershipError: the kernel refused; ENOBUFS names the limit to raise.
+    @raise MembershipError: the kernel refused, and ENOBUFS names the limit to raise; or, with
+        EINVAL, the socket hears the group from any source (RFC 3678 section 4.1.3).
     @raise AddressError: C{group} is not multicast, or C{source} is not a unicast address of
         the same family.
     @raise UnknownInterface: there is no such interface.
     """
     membership = Membership.of(group, interface, source)
     try:
-        changeMembership(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
+        with _keepingAnySource(sock, membership, "join"):
+            changeMembership(sock, "MCAST_JOIN_SOURCE_GROUP", membership, "join")
     except MembershipError:
         held = _filterOf(sock, membership)
         if held == SourceFilter(True, ()):  # Linux joined the group before it refused the source
@@ -161,6 +96,57 @@ def socketJoinGroupSSM(
         raise
     hearOnlyOwnGroups(sock)
     return membership
+
+
+@contextmanager
+def _keepingAnySource(sock: socket.socket, membership: Membership, verb: str) -> Iterator[None]:
+    """
+    While the sources of a group are chosen: where it is heard from any source, refuse that.
+
+    RFC 3678 (section 4.1.3) has it refused; Linux first makes such a membership one for chosen
+    sources, of which there are none yet, and only then looks at what is asked.
+
+    @raise MembershipError: EINVAL; or what the call inside raises.
+    """
+    before = _anySourceFilters(sock, membership)
+    if membership.interface in before:
+        raise _bothKinds(membership, verb, before[membership.interface])
+    refused: MembershipError | None = None
+    try:
+        yield
+    except MembershipError as error:
+        refused = error
+    for index in before.keys() - _anySourceFilters(sock, membership).keys():
+        # The kernel chose an interface where it was joined from any source.
+        writeFilter(sock, index, membership.group, before[index])
+        raise _bothKinds(evolve(membership, interface=index), verb, before[index])
+    if refused is not None:
+        raise refused
+
+
+def _anySourceFilters(sock: socket.socket, membership: Membership) -> dict[int, SourceFilter]:
+    """The filters by which a socket hears a group from any source, by interface."""
+    held: dict[int, SourceFilter] = {}
+    if familyOf(membership.group) != sock.family:
+        return held
+    for index in [membership.interface] if membership.interface else allIndexes():
+        try:
+            found = readFilter(sock, index, membership.group)
+        except OSError:  # no member there; or no Linux, where the kernel itself refuses
+            continue
+        if not found.isInclude:
+            held[index] = found
+    return held
+
+
+def _bothKinds(membership: Membership, verb: str, held: SourceFilter) -> MembershipError:
+    if verb == "leave":
+        reason, advice = "this socket did not join it from that source", ""
+    elif held.sources:
+        reason, advice = "this socket blocks sources of it", "unblock them, or leave it first"
+    else:
+        reason, advice = "this socket hears it from any source already", "leave it first"
+    return MembershipError(membership, errno.EINVAL, verb, advice, reason)
 
 
 def socketLeaveGroupSSM(
@@ -176,7 +162,8 @@ def socketLeaveGroupSSM(
     @raise MembershipError: the kernel refused, or the socket was not a member.
     """
     membership = Membership.of(group, interface, source)
-    changeMembership(sock, "MCAST_LEAVE_SOURCE_GROUP", membership, "leave")
+    with _keepingAnySource(sock, membership, "leave"):
+        changeMembership(sock, "MCAST_LEAVE_SOURCE_GROUP", membership, "leave")
     return membership
 
 
@@ -231,7 +218,7 @@ def setSourceFilter(
     verb = "set the source filter of"
     membership, _ = findMembership(sock, Membership.of(group, interface), verb)
     for each in wanted.sources:
-        _checkSource(membership.group, each)
+        checkSource(membership.group, each)
     try:
         writeFilter(sock, membership.interface, membership.group, wanted)
     except OSError as error:
@@ -258,21 +245,6 @@ def packGroupRequest(membership: Membership) -> bytes:
     """
     packed = packGroup(membership.interface, membership.group)
     return packed if membership.source is None else packed + packSockaddr(membership.source)
-
-
-def _checkSource(group: IPAddress, source: IPAddress) -> None:
-    if source.version != group.version:
-        raise AddressError(
-            errno.EAFNOSUPPORT,
-            f"use {source} as a source of {group}",
-            reason="one is IPv4 and the other IPv6",
-        )
-    if isMulticast(source) or source.is_unspecified:
-        raise AddressError(
-            errno.EINVAL,
-            f"use {source} as a source of {group}",
-            reason="a source is one host's unicast address",
-        )
 
 
 def _checkFamily(sock: socket.socket, membership: Membership, verb: str) -> None:

@@ -20,8 +20,13 @@ import netifaces
 from attrs import frozen
 
 from txgroupsock.primitives import netlink
+from txgroupsock.primitives.checks import asText
 from txgroupsock.primitives.constants import LINUX, SIOCGIFFLAGS, required
-from txgroupsock.primitives.errors import UnknownInterface
+from txgroupsock.primitives.errors import (
+    GroupsockError,
+    UnknownInterface,
+    descriptorAdvice,
+)
 from txgroupsock.primitives.interfacetable import indexOfName, madeUp, nameOfIndex
 from txgroupsock.primitives.sockaddr import (
     IPAddress,
@@ -85,20 +90,35 @@ class NetworkInterface:
 
 
 def listInterfaces() -> list[NetworkInterface]:
-    """Every network interface of this host (of this network namespace, on Linux)."""
+    """
+    Every network interface of this host (of this network namespace, on Linux).
+
+    @raise GroupsockError: the system does not tell, for want of a descriptor, say; it takes one
+        at a time.
+    """
     table = madeUp.get()
     if table is not None:
         return table.listInterfaces()
+    try:
+        return _listed()
+    except OSError as error:
+        raise GroupsockError(
+            error.errno, "list the interfaces of this host", descriptorAdvice(error.errno)
+        ) from error
+
+
+def _listed() -> list[NetworkInterface]:
     addresses = addressesByIndex()
+    names = socket.if_nameindex()
+    found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anySocket:
-        found = []
-        for index, name in socket.if_nameindex():
+        for index, name in names:
             try:
                 flags = _flags(anySocket, name)
             except OSError:
                 continue  # it went away between the two calls
             found.append(NetworkInterface(name, index, flags, tuple(addresses.get(index, ()))))
-        return found
+    return found
 
 
 def addressesByIndex() -> dict[int, list[IPAddress]]:
@@ -184,12 +204,27 @@ def interfaceIndex(which: InterfaceLike) -> int:
     A name or an index costs one system call; an address is looked for on every interface.
 
     @raise UnknownInterface: none has.
+    @raise TypeError: it is nothing that could name one.
     """
+    which = interfaceLike(which)
     if not which:
         return 0
     if isinstance(which, int):
         return _existing(which)
     return _indexOfName(which) if isinstance(which, str) else _indexOfAddress(which)
+
+
+def interfaceLike(which: InterfaceLike | bytes) -> InterfaceLike:
+    """
+    What names an interface; bytes, as Twisted takes them, as text.
+
+    @raise TypeError: it is nothing that could.
+    """
+    if which is None or isinstance(which, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return which
+    if isinstance(which, int) and not isinstance(which, bool):
+        return which
+    return asText("the interface", which, "a name, an index or an address of one, or None")
 
 
 def interfaceName(index: int) -> str:

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attrs import frozen
+
 from txgroupsock.primitives.constants import (
     IP_MULTICAST_ALL,
     IPV6_MULTICAST_ALL,
@@ -148,16 +150,44 @@ def setMulticastInterface(sock: socket.socket, interface: InterfaceLike) -> None
 
     @raise UnknownInterface: there is no such interface.
     """
+    multicastInterfaceOption(sock.family, interface).setOn(sock)
+
+
+@frozen
+class SocketOption:
+    """
+    A socket option that is known before there is a socket.
+
+    @ivar operation: what setting it does, for errors.
+    """
+
+    level: int
+    number: int
+    value: bytes
+    operation: str
+
+    def setOn(self, sock: socket.socket) -> None:
+        """
+        Set it.
+
+        @raise SocketOptionError: the kernel refused it.
+        """
+        with settingOption(self.operation):
+            sock.setsockopt(self.level, self.number, self.value)
+
+
+def multicastInterfaceOption(family: int, interface: InterfaceLike) -> SocketOption:
+    """What L{setMulticastInterface} sets on a socket of a family."""
     index = interfaceIndex(interface)
-    if sock.family == socket.AF_INET6:
+    if family == socket.AF_INET6:
         option, value = socket.IPV6_MULTICAST_IF, struct.pack("@I", index)
     else:
         # The address becomes the sender's where the socket has none, and getsockopt gives it back.
         address = addressOf(interface, socket.AF_INET) if index else None
         packed = address.packed if address else bytes(4)
         option, value = socket.IP_MULTICAST_IF, struct.pack("@4s4si", bytes(4), packed, index)
-    with settingOption(f"send multicast by {interfaceName(index)}"):
-        sock.setsockopt(protocolLevel(sock.family), option, value)
+    operation = f"send multicast by {interfaceName(index)}"
+    return SocketOption(protocolLevel(family), option, value, operation)
 
 
 def getMulticastInterface(sock: socket.socket) -> str | int:

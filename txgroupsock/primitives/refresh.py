@@ -17,8 +17,6 @@ from contextlib import suppress
 from txgroupsock.primitives.constants import MCAST_MSFILTER, required
 from txgroupsock.primitives.errors import GroupsockError, readSysctl
 from txgroupsock.primitives.membership import (
-    Membership,
-    MembershipError,
     changeMembership,
     findMembership,
     socketJoinGroup,
@@ -27,6 +25,7 @@ from txgroupsock.primitives.membership import (
 from txgroupsock.primitives.networkinterface import InterfaceLike
 from txgroupsock.primitives.sockaddr import IPAddress, parseAddress, withoutScope
 from txgroupsock.primitives.sourcefilter import SourceFilter, writeFilter
+from txgroupsock.primitives.subscription import Membership, MembershipError
 
 _VERB = "report"
 

@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import TypeAlias
 
+from txgroupsock.primitives.checks import asText, wholeNumber
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import AddressError, UnknownInterface
 from txgroupsock.primitives.interfacetable import indexOfName, nameOfIndex
@@ -25,14 +26,18 @@ SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 STORAGE = 128  # sizeof(struct sockaddr_storage), RFC 3493 section 3.10, on every system here
 
 
-def parseAddress(literal: str | IPAddress) -> IPAddress:
+def parseAddress(literal: str | bytes | IPAddress) -> IPAddress:
     """
-    An address from its literal: C{"10.0.0.1"}, C{"ff3e::8000:1"}, C{"fe80::1%eth0"}.
+    An address from its literal: C{"10.0.0.1"}, C{"ff3e::8000:1"}, C{"fe80::1%eth0"}; as Twisted
+    does, this takes the literal as C{bytes} too.
 
     @raise AddressError: it is not one; host names are not looked up.
+    @raise TypeError: it is neither text nor an address.
     """
     if not isinstance(literal, str):
-        return literal
+        if isinstance(literal, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            return literal
+        literal = asText("the address", literal, "a literal such as '10.0.0.1', or an IPv4Address")
     try:
         return ipaddress.ip_address(literal)
     except ValueError:
@@ -135,9 +140,10 @@ def toSocketAddress(address: IPAddress, port: int) -> SocketAddress:
     CPython drops C{%scope} from a 2-tuple, so IPv6 always gets all four fields.
 
     @raise AddressError: there is no such port.
+    @raise TypeError: the port is no whole number.
     @raise UnknownInterface: no interface has the name in the scope.
     """
-    if not 0 <= port <= 0xFFFF:
+    if not 0 <= wholeNumber("the port", port, None) <= 0xFFFF:
         raise AddressError(
             errno.EINVAL, f"use port {port} of {address}", reason="ports are from 0 to 65535"
         )

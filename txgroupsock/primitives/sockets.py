@@ -11,19 +11,21 @@ from txgroupsock.primitives.errors import (
     AddressError,
     SocketSetupError,
     bindAdvice,
+    descriptorAdvice,
 )
 from txgroupsock.primitives.keepalive import setSocketKeepAlive
 from txgroupsock.primitives.networkinterface import addressOf, interfaceIndex
 from txgroupsock.primitives.options import (
     bindToDevice,
     makeSocketNonBlocking,
-    setMulticastInterface,
+    multicastInterfaceOption,
     setMulticastLoop,
     setReuse,
     settingOption,
 )
 from txgroupsock.primitives.sockaddr import (
     IPAddress,
+    SocketAddress,
     describe,
     familyName,
     familyOf,
@@ -59,16 +61,25 @@ def setupDatagramSocket(
     @raise AddressError: not an IP family, not a port, or C{bindAddress} is of the other family.
     @raise UnknownInterface: an interface of C{env} does not exist.
     """
+    _checkFamily(family)
+    # Names are looked up first: that takes a descriptor too, and then gives it back.
+    address = _bindAddress(env, port, family, bindAddress)
+    where = toSocketAddress(address, port)
+    leaves = None
+    if interfaceIndex(env.sendingInterface):
+        leaves = multicastInterfaceOption(family, env.sendingInterface)
 
     def configure(sock: socket.socket) -> None:
         port_ = env.reuseFlag if reusePort is None else reusePort
         setReuse(sock, address=env.reuseFlag, port=port_)
         setMulticastLoop(sock, enabled=True)
-        _bind(sock, _bindAddress(env, port, family, bindAddress), port)
-        if interfaceIndex(env.sendingInterface):
-            setMulticastInterface(sock, env.sendingInterface)
+        _bind(sock, where)
+        if leaves is not None:
+            leaves.setOn(sock)
 
-    return _setup(env, family, socket.SOCK_DGRAM, configure)
+    # An IPv4-mapped address (RFC 4291 section 2.5.5.2) is one that carries IPv4.
+    isMapped = getattr(address, "ipv4_mapped", None) is not None
+    return _setup(env, family, socket.SOCK_DGRAM, configure, onlyIPv6=not isMapped)
 
 
 def setupStreamSocket(
@@ -96,12 +107,14 @@ def setupStreamSocket(
     @raise AddressError: not an IP family, not a port, or C{bindAddress} is of the other family.
     @raise UnknownInterface: an interface of C{env} does not exist.
     """
+    _checkFamily(family)
+    # LIVE555 binds a stream socket to the receiving interface whatever its port.
+    address = _receivingAddress(env, family) if bindAddress is None else bindAddress
+    where = toSocketAddress(_bindAddress(env, port, family, address), port)
 
     def configure(sock: socket.socket) -> None:
         setReuse(sock, address=env.reuseFlag, port=reusePort)
-        # LIVE555 binds a stream socket to the receiving interface whatever its port.
-        address = _receivingAddress(env, family) if bindAddress is None else bindAddress
-        _bind(sock, _bindAddress(env, port, family, address), port)
+        _bind(sock, where)
         if nonBlocking:
             makeSocketNonBlocking(sock)
         if keepAlive:
@@ -119,17 +132,11 @@ def _setup(
     onlyIPv6: bool = True,
 ) -> socket.socket:
     """Create a socket and configure it; whatever goes wrong, it is closed."""
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        raise AddressError(
-            errno.EAFNOSUPPORT,
-            f"create a socket of address family {family}",
-            "use AF_INET or AF_INET6",
-        )
     try:
         sock = env.createSocket(family, kind)
     except OSError as error:
         raise SocketSetupError(
-            error.errno, f"create an {familyName(family)} socket", _creationAdvice(error.errno)
+            error.errno, f"create an {familyName(family)} socket", setupAdvice(error.errno, 0)
         ) from error
     try:
         if env.interfaceBindToDevice:
@@ -144,12 +151,20 @@ def _setup(
     return sock
 
 
-def _creationAdvice(number: int | None) -> str:
-    if number in (errno.EMFILE, errno.ENFILE):
-        return "close sockets or raise the limit of open files ('ulimit -n')"
+def _checkFamily(family: int) -> None:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise AddressError(
+            errno.EAFNOSUPPORT,
+            f"create a socket of address family {family}",
+            "use AF_INET or AF_INET6",
+        )
+
+
+def setupAdvice(number: int | None, port: int) -> str:
+    """What to do about an errno from creating a socket or binding it to a port, or C{""}."""
     if number == errno.EAFNOSUPPORT:
         return "this kernel has that protocol switched off"
-    return ""
+    return descriptorAdvice(number) or bindAdvice(number, port)
 
 
 def _bindAddress(
@@ -181,11 +196,10 @@ def _receivingAddress(env: Environment, family: int) -> IPAddress:
     return address
 
 
-def _bind(sock: socket.socket, address: IPAddress, port: int) -> None:
-    where = toSocketAddress(address, port)
+def _bind(sock: socket.socket, where: SocketAddress) -> None:
     try:
         sock.bind(where)
     except OSError as error:
         raise SocketSetupError(
-            error.errno, f"bind to {describe(where)}", bindAdvice(error.errno, port)
+            error.errno, f"bind to {describe(where)}", setupAdvice(error.errno, where[1])
         ) from error

@@ -311,6 +311,7 @@ class _Step:
         if self.newRecordings is not None:
             closed += route.recordWith(self.newRecordings, self.wanted)
         route.name = self.wanted.name
+        route.isOpen = True
         return closed
 
     def _commitHealth(self) -> list[Deferred[None]]:

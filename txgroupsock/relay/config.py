@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.configuration import (
     Configuration,
     Document,
@@ -51,7 +52,7 @@ class Problem:
         return ": ".join(each for each in (where, self.key, self.text) if each)
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(Restorable, ValueError):
     """
     A file is wrong; the message has a line for each problem.
 

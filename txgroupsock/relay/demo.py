@@ -86,6 +86,8 @@ class DemoService(Service):
 
     def startService(self) -> None:
         """Send, relay, check and report."""
+        if self.running:
+            return
         Service.startService(self)
         self.relay.startService()
         self.player.start()

@@ -18,6 +18,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from txgroupsock.relay.halfclose import HalfCloseable
+
 _SERVER = b"groupsock-relay"
 
 
@@ -74,9 +76,10 @@ class BoundedRequest(Request):
         self.isLost = True
 
 
-class BoundedConnection(HTTPChannel):
+class BoundedConnection(HalfCloseable, HTTPChannel):
     """
-    Serves one request, which has to be there in time, and throws away what follows it.
+    Serves one request, which has to be there in time, and throws away what follows it; the client
+    may have closed its half of the connection by then.
 
     @ivar isHeld: whether it may be open for longer.
     """
@@ -107,6 +110,13 @@ class BoundedConnection(HTTPChannel):
             self._isComplete = True
             transport: Any = self.transport
             transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            HTTPChannel.loseConnection(self)
+
+    def readConnectionLost(self) -> None:
+        """See C{IHalfCloseableProtocol}; what has not asked for anything gets nothing."""
+        if self._isComplete:
+            HalfCloseable.readConnectionLost(self)
+        else:
             HTTPChannel.loseConnection(self)
 
     def allContentReceived(self) -> None:

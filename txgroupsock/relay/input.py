@@ -24,6 +24,7 @@ from txgroupsock.primitives import (
     UnknownInterface,
     increaseReceiveBufferTo,
 )
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.primitives.run import Run
 from txgroupsock.primitives.sockaddr import isMulticast
@@ -115,6 +116,7 @@ class UDPInput(DatagramProtocol):
         @param waits: where the interface or the address is not there yet, wait until it is
             instead of raising.
         """
+        needClosed(self, self._isOpen)
         self._receiver = receiver
         try:
             self._acquire(HostState(), waits=waits)

@@ -13,11 +13,13 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.primitives.checks import needClosed
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
 from txgroupsock.relay.viewers.viewer import addressOf
 
 
-class ListenError(OSError):
+class ListenError(Restorable, OSError):
     """
     There is no listening on an endpoint.
 
@@ -75,6 +77,7 @@ class Listening:
 
         @raise ListenError: it cannot, or was closed before it could.
         """
+        needClosed(self.endpoint, self._port is not None)
         self._isWanted = True
         try:
             port: Any = await serverEndpoint(self._reactor, self.endpoint).listen(self.factory)

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock import __version__
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.counters import Counters
@@ -59,6 +60,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to look; the routes have just been opened."""
+        needClosed(self, self._looking.running)
         self._began = self._lastLook = self._reactor.seconds()
         self._control.changed.append(self._changed)
         self._looking.start(INTERVAL).addErrback(self._failed)

@@ -24,6 +24,7 @@ from txgroupsock.primitives import (
     interfaceIndex,
     parseAddress,
 )
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.networkinterface import interfaceName
 from txgroupsock.primitives.run import Run
@@ -136,6 +137,7 @@ class UDPOutput:
 
     def openOutput(self) -> None:
         """See L{IRelayOutput}."""
+        needClosed(self, self._isOpen)
         model = self.model
         interfaceIndex(model.interface)  # it has to be there, whatever the host name says
         try:

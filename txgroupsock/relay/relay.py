@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Change, Outcome
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
@@ -65,6 +66,7 @@ class Relay:
 
     def openRelay(self) -> list[RouteStatus]:
         """See L{IRelay}."""
+        needClosed(self, self._isOpen)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes))
         with ExitStack() as opened:
             for route in self.routes:

@@ -44,6 +44,8 @@ class ReloadService(Service):
 
     def startService(self) -> None:
         """Have SIGHUP read the file again."""
+        if self.running:
+            return
         Service.startService(self)
         if hasattr(signal, "SIGHUP"):
             self._earlierHandler = signal.signal(signal.SIGHUP, self._hungUp)

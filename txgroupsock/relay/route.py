@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.model import HealthModel
@@ -37,6 +38,7 @@ class Route:
     @ivar outputs: each provides L{IRelayOutput}.
     @ivar stages: each provides L{IRelayStage}; runs pass them in this order.
     @ivar name: what people call it, or C{""}.
+    @ivar isOpen: whether it has been opened, and not been closed since.
     @ivar recordings: what is given every run after the outputs, and gives it to nobody.
     """
 
@@ -52,7 +54,12 @@ class Route:
         self.outputs = tuple(outputs)
         self.stages = tuple(stages)
         self.recordings: tuple[Recording, ...] = ()
+        self.isOpen = False
         self._recordingKey: _RecordingKey = None
+        self._closing = DeferredLock()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name or self.input!r}>"
 
     @classmethod
     def of(
@@ -106,7 +113,9 @@ class Route:
 
         @param waits: an input whose interface or address is not there yet waits for it.
         @raise OSError: one of them could not be opened; then none stays open.
+        @raise RuntimeError: it is open already, or not all of it is closed yet.
         """
+        needClosed(self, self.isOpen or self._closing.locked)
         receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
             if isShare(self.input):
@@ -125,10 +134,20 @@ class Route:
                 opened.callback(output.closeOutput)
                 self.outputOpened(output)
             opened.pop_all()
+        self.isOpen = True
         self._heedAlarms()
 
     def closeRoute(self) -> Deferred[Any]:
-        """Close the input, then stages and outputs; fires when all is given back."""
+        """
+        Close the input, then stages and outputs; fires when all is given back, at once if it is
+        not open.
+        """
+        return self._closing.run(self._close)
+
+    def _close(self) -> Deferred[Any]:
+        if not self.isOpen:
+            return succeed(None)
+        self.isOpen = False
 
         def closeOthers(_: None) -> Deferred[Any]:
             closing = [each.closeStage() for each in (*self.stages, *self.recordings)]

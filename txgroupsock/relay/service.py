@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.status import RouteStatus
 
 
-class StartError(SystemExit, Exception):
+class StartError(Restorable, SystemExit, Exception):
     """
     The relay cannot start; the message says why and how to mend that.
 
@@ -51,6 +52,8 @@ class RelayService(Service):
 
         @raise StartError: one cannot be opened.
         """
+        if self._isOpen:
+            return
         Service.privilegedStartService(self)
         try:
             opened = self.relay.openRelay()
@@ -63,6 +66,8 @@ class RelayService(Service):
 
     def startService(self) -> None:
         """Begin to report; open the routes first if nobody did."""
+        if self.running:
+            return
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
 from txgroupsock.primitives import BufferSize
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
@@ -147,6 +148,7 @@ class InputShare:
 
     def openInput(self, receiver: IRunReceiver, *, waits: bool = False) -> None:
         """See L{UDPInput.openInput}."""
+        needClosed(self, self._shared is not None)
         self.receiver = receiver
         self._shared = self._inputs.opened(self, waits=waits)
         self._before = self._shared.input.counters.copy()

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayStage, IRunReceiver
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 
@@ -21,16 +22,24 @@ class Stage:
     """
 
     _receiver: IRunReceiver
+    _isStageOpen = False
 
     def __init__(self) -> None:
         self.counters = Counters()
 
     def openStage(self, receiver: IRunReceiver) -> None:
-        """See L{IRelayStage}."""
+        """
+        See L{IRelayStage}.
+
+        @raise RuntimeError: it is open already.
+        """
+        needClosed(self, self._isStageOpen)
         self._receiver = receiver
+        self._isStageOpen = True
 
     def closeStage(self) -> Deferred[None]:
         """See L{IRelayStage}."""
+        self._isStageOpen = False
         return succeed(None)
 
     def runReceived(self, run: Run) -> None:

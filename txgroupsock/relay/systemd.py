@@ -110,6 +110,8 @@ class SystemdService(Service):
 
     def startService(self) -> None:
         """Say that the relay is ready, as soon as the reactor runs."""
+        if self.running:
+            return
         Service.startService(self)
         self._unsent.clear()
         self._reactor.callWhenRunning(self._ready)

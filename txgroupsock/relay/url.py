@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
 
 _SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
@@ -37,7 +38,7 @@ _REFRESH = Quantity(TIMES, 0, 86400, "a time from 1s to 1440min, such as 60s, or
 _RATE = Quantity(BIT_RATES, 1e3, 1e12, "bits per second, 1k or more, such as 500k, 20M or 1.5G")
 
 
-class URLError(ValueError):
+class URLError(Restorable, ValueError):
     """
     A URL does not name a stream.
 

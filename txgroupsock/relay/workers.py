@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
@@ -71,6 +72,7 @@ class Workers:
         They relay once the reactor runs, and by then this process has the user that it is
         to keep, whom they become as well.
         """
+        needClosed(self, self._isOpen)
         workers = self.workers
         if len(workers) < self._asked:
             self._log.info(

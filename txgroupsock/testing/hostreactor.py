@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import AbstractDatagramProtocol
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 class HostReactor(GroupsockReactor):
     """The reactor of one host: its ports are there, and whatever it calls is inside the host."""
 
+    _own: ClassVar = GroupsockReactor._own | {"_host"}
+
     def __init__(self, host: MemoryHost) -> None:
         super().__init__(host.network.reactor, openSocket=host.openSocket)
         self._host = host
+
+    def __copy__(self) -> HostReactor:
+        return HostReactor(self._host)
 
     def listenMulticast(
         self,

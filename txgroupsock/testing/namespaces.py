@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from txgroupsock.primitives.errors import Restorable
+
 __all__ = ["CommandFailed", "Namespace", "enterPrivateNetwork", "whyNoNamespaces"]
 
 # <linux/sched.h>
@@ -32,7 +34,7 @@ _CURRENT = "/proc/thread-self/ns/net"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
-class CommandFailed(Exception):
+class CommandFailed(Restorable, Exception):
     """A command inside a namespace ended with an error or wrote to its stderr."""
 
     def __init__(self, command: tuple[str, ...], status: int, stderr: str, stdin: str) -> None:

@@ -111,6 +111,8 @@ class ReceiveService(Service):
 
     def startService(self) -> None:
         """Show what comes, and see when it ends; open the port first if nobody did."""
+        if self.running:
+            return
         Service.startService(self)
         if self._opened is None:
             self.privilegedStartService()

@@ -78,6 +78,8 @@ class SendService(Service):
 
     def startService(self) -> None:
         """Send as soon as it is known where to; open everything first if nobody did."""
+        if self.running:
+            return
         Service.startService(self)
         if self.player is None:
             self.privilegedStartService()

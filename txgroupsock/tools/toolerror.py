@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from txgroupsock.primitives.errors import Restorable
 
-class ToolError(SystemExit, Exception):
+
+class ToolError(Restorable, SystemExit, Exception):
     """
     A tool cannot do what it is asked to; the message says why and how to mend that.
 

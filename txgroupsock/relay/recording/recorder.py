@@ -85,6 +85,7 @@ class Recorder(Stage):
 
     def closeStage(self) -> Deferred[None]:
         """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; the last file is complete."""
+        super().closeStage()
         self._isOpen = False
         if self._handing.running:
             self._handing.stop()

@@ -108,6 +108,7 @@ class Ring(Stage):
 
     def closeStage(self) -> Deferred[None]:
         """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; what is begun is completed."""
+        super().closeStage()
         self._isOpen = False
         self._finish()
         self._kept.clear()

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.failover import Candidate, Failover, Policy
@@ -76,8 +77,14 @@ class FailoverInput:
         """How often it went over to another leg."""
         return self._failover.changes
 
+    @property
+    def isOpen(self) -> bool:
+        """Whether a leg of it is."""
+        return self._legs.isOpen
+
     def openInput(self, receiver: IRunReceiver) -> None:
         """See L{IRelayInput}; a leg that cannot be opened is tried again every few seconds."""
+        needClosed(self, self._legs.isOpen)
         self._failover = Failover(len(self._legs.inputs), self._policy, self._reactor.seconds())
         self._receiver = receiver
         self._legs.open(self._take)

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.legs import LegStatus
@@ -99,12 +100,18 @@ class MergedInput:
         """What there is to know about each leg now, in their order."""
         return self._merger.status(self._reactor.seconds())
 
+    @property
+    def isOpen(self) -> bool:
+        """Whether a leg of it is."""
+        return self._legs.isOpen
+
     def openInput(self, receiver: IRunReceiver) -> None:
         """
         See L{IRelayInput}.
 
         A leg that cannot be opened is tried again every few seconds, as long as one is open.
         """
+        needClosed(self, self._legs.isOpen)
         self._receiver = receiver
         self._opened = self._reactor.seconds()
         self._legs.open(self._take)

@@ -43,6 +43,11 @@ class Legs:
         self._retry: IDelayedCall | None = None
         self._isOpen = [False] * len(inputs)
 
+    @property
+    def isOpen(self) -> bool:
+        """Whether any of them is."""
+        return any(self._isOpen)
+
     def open(self, take: Callable[[int, Run], None]) -> None:
         """
         Open what can be opened.

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
@@ -85,6 +86,7 @@ class RedundantShare:
         @param waits: see L{UDPInput.openInput <txgroupsock.relay.input.UDPInput.openInput>}.
         @raise OSError: none of the legs could be opened.
         """
+        needClosed(self, self._input.isOpen)
         self.receiver, self._waits = receiver, waits
         self._input.openInput(receiver)
 

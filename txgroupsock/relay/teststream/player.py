@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
+from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.teststream.latencies import Latencies
 from txgroupsock.relay.teststream.stream import LARGEST, MOST
@@ -128,6 +129,7 @@ class Player:
 
         @return: fires after the last datagram, or when it is stopped; fails as the source does.
         """
+        needClosed(self, self._timer is not None)
         ended: Deferred[None] = Deferred()
         self._ended = ended
         self._timer = timerOn(self._reactor, self._tick)

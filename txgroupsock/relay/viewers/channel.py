@@ -168,7 +168,9 @@ class Channel:
         self._checkLater()
         now = self._reactor.seconds()
         for viewer in (*self._live, *self._behind):
-            if viewer.hasTaken():
+            if viewer.hasGone():
+                viewer.end("it has gone")
+            elif viewer.hasTaken():
                 viewer.lastTaken = now
             elif now - viewer.lastTaken >= self._limits.stallTime:
                 self._gone = self._gone.withOneStalled()

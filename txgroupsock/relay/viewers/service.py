@@ -77,6 +77,8 @@ class ViewerService(Service):
 
         @raise StartError: it cannot somewhere; then it does nowhere.
         """
+        if self._isOpen:
+            return
         Service.privilegedStartService(self)
         allowOpenFiles(_filesOf(self.model))
         self._isOpen = True
@@ -90,6 +92,8 @@ class ViewerService(Service):
 
     def startService(self) -> None:
         """Listen if it does not yet."""
+        if self.running:
+            return
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()

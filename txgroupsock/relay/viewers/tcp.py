@@ -9,13 +9,14 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from txgroupsock.relay.halfclose import HalfCloseable
 from txgroupsock.relay.viewers.channels import Channels, NoRoom
 from txgroupsock.relay.viewers.model import StreamModel
 from txgroupsock.relay.viewers.viewer import Viewer
 
 
-class StreamProtocol(Protocol):
-    """Gives its connection a stream, and throws away what comes from there."""
+class StreamProtocol(HalfCloseable, Protocol):
+    """Gives its connection a stream, and throws away what comes from there, if anything does."""
 
     factory: StreamFactory
     _viewer: Viewer | None = None

@@ -30,6 +30,7 @@ from txgroupsock.interfaces import IKeepAlive
 from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.primitives.destination import WOULD_BLOCK
+from txgroupsock.relay.halfclose import hasHungUp
 from txgroupsock.relay.viewers.block import Position
 from txgroupsock.relay.viewers.status import ViewerStatus
 
@@ -111,6 +112,10 @@ class Viewer:
         before, self._acknowledged = self._acknowledged, state.bytesAcknowledged
         isWaiting = bool(state.bytesUnsent or state.unacknowledged)
         return before != self._acknowledged or not (isWaiting or not self._channel.isLive(self))
+
+    def hasGone(self) -> bool:
+        """Whether its connection is dead, which the reactor does not see of a half-closed one."""
+        return hasHungUp(self._transport)
 
     # For its connection
 

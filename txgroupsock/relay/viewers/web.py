@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.http import BoundedRequest, tokensIn
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList
@@ -27,7 +28,7 @@ from txgroupsock.relay.viewers.viewer import Viewer
 _RETRY_AFTER = b"5"  # seconds
 
 
-class Refusal(Exception):
+class Refusal(Restorable, Exception):
     """
     A request gets no stream.
 

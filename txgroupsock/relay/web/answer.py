@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from txgroupsock.primitives.errors import Restorable
+
 
 @frozen
 class Answer:
@@ -35,7 +37,7 @@ class Answer:
         return cls(text.encode() + b"\n", b"text/plain; charset=utf-8", status)
 
 
-class Refusal(Exception):
+class Refusal(Restorable, Exception):
     """
     A request is not answered with what it asks for.
 

@@ -57,6 +57,8 @@ class AdminService(Service):
 
         @raise StartError: it cannot.
         """
+        if self._isOpen:
+            return
         Service.privilegedStartService(self)
         self._isOpen = True
         text = "status, API and metrics are at {address}"
@@ -73,6 +75,8 @@ class AdminService(Service):
 
     def startService(self) -> None:
         """Listen if nobody does yet, and begin to look at the counters."""
+        if self.running:
+            return
         Service.startService(self)
         if not self._isOpen:
             self.privilegedStartService()
