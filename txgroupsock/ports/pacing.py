@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.batch import BatchMemory
 
 WAKE_UPS: Final = 8
@@ -54,7 +55,7 @@ class Pacer:
         """
         self._enough = enough
         self.latency = latency
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._empty: dict[Paced, int] = {}  # ports, and how far each is from paying
         self._poor = 0
         self._offers: deque[float] = deque(maxlen=_OFFERS)
@@ -154,7 +155,7 @@ class Shared:
         @param wrapped: the one that this is a wrapper of, if it is one.
         """
         self.memory = BatchMemory()
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         # By name: not every system can import it.
         kinds = [each.__name__ for each in type(wrapped or reactor).__mro__]
         self._enough = _ENOUGH_IF_SPINNING if "PollReactor" in kinds else _ENOUGH

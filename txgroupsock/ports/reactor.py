@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.ports.linkwatch import LinkWatch
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
@@ -38,7 +39,8 @@ class GroupsockReactor:
     the wrapped one in all else.
 
     Provides whatever that one provides, so it can be handed to code that takes a reactor: a
-    stock endpoint made with it listens and connects with keep-alive.
+    stock endpoint made with it listens and connects with keep-alive.  Its clock is monotonic
+    (L{steady <txgroupsock.ports.clock.steady>}), also where that one's is the time of day.
 
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     @ivar sharedByPorts: what its UDP ports have in common.
@@ -73,8 +75,8 @@ class GroupsockReactor:
                 f"{type(reactor).__name__} does not provide {missing[0].__name__}, which "
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
-        self._reactor: Any = reactor
-        self.sharedByPorts: Shared = shared or Shared(self, reactor)
+        self._reactor: Any = steady(reactor)
+        self.sharedByPorts: Shared = shared or Shared(self, self._reactor)
         self.linkWatch: LinkWatch = linkWatch or LinkWatch(self)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import IPAddress, parseAddress
 
 
@@ -50,7 +51,7 @@ class HostLookup:
         @param changed: called with the first address, and with another that takes its place.
         """
         self.address: IPAddress | None = None
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._host = host
         self._family = family
         self._changed = changed
