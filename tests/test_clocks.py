@@ -22,7 +22,6 @@ ELSEWHERE = {
     "ports/receiver.py": {"self.reactor"},  # its ports assign it, see ports/udp.py
     "ports/clock.py": {"reactor", "self._reactor"},  # here it is made
     "relay/http.py": {"self.site.reactor"},  # its site has been made with one
-    "testing/hostreactor.py": {"self._reactor"},  # its base has made it so
     "testing/host.py": {"self.network.reactor"},  # a network in memory has a test's clock
     "testing/network.py": {"self.reactor"},  # as above
 }

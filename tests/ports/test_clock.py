@@ -18,7 +18,17 @@ from zope.interface.verify import verifyObject
 from tests.relay.support import loggedLines, until
 from txgroupsock import GroupsockReactor
 from txgroupsock.ports import clock as module
-from txgroupsock.ports.clock import SteadyReactor, exact, isSteady, makeSteady, steady
+from txgroupsock.ports.clock import (
+    LaterTicks,
+    SteadyReactor,
+    TimerTicks,
+    exact,
+    isSteady,
+    makeSteady,
+    steady,
+    ticksOf,
+    unwrapped,
+)
 
 
 @implementer(IReactorFDSet, IReactorTime)
@@ -38,6 +48,11 @@ class Stock(ReactorBase):
 def fixtureClock(reactor: Any) -> Any:
     """A clock beside the running reactor."""
     return SteadyReactor(reactor)
+
+
+def none() -> None:
+    """In the place of a timer: there is none."""
+    raise OSError(errno.EMFILE, "no descriptors")
 
 
 def isIdle(clock: Any) -> bool:
@@ -154,10 +169,6 @@ async def test_withoutDescriptorsTheReactorsOwnClockHasToDo(
     clock: Any, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no descriptor is left, calls are made all the same."""
-
-    def none() -> None:
-        raise OSError(errno.EMFILE, "no descriptors")
-
     monkeypatch.setattr(module, "TimerDescriptor", none)
     made: list[str] = []
     clock.callLater(60, made.append, "never").reset(0)
@@ -183,7 +194,8 @@ def test_whatIsSteadyStaysAsItIs() -> None:
     beside = steady(stock)
     assert isinstance(beside, SteadyReactor)
     assert beside.wrapped is stock
-    assert steady(beside) is exact(beside) is beside
+    assert steady(beside) is beside
+    assert isinstance(exact(beside), SteadyReactor)
     assert IReactorFDSet.providedBy(beside)
     ours = GroupsockReactor(stock)
     assert isSteady(ours)
@@ -211,3 +223,40 @@ def test_aTestsClockIsNotMadeSteady() -> None:
     fake = Clock()
     makeSteady(fake)
     assert fake.seconds() == 0
+
+
+@pytest.mark.parametrize("kind", ["beside", "without descriptors", "its own"])
+@pytest_twisted.ensureDeferred
+async def test_ticksGoOnUntilTheyAreStopped(
+    clock: Any, reactor: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A tick follows another, the next one at once if that is asked for, and none after the end."""
+    times: list[float] = []
+    if kind == "without descriptors":
+        monkeypatch.setattr(module, "TimerDescriptor", none)
+    given = reactor if kind == "its own" else clock
+    ticks = ticksOf(given, 0.002, lambda: times.append(given.seconds()))
+    assert isinstance(ticks, TimerTicks if kind == "beside" else LaterTicks)
+    began = given.seconds()
+    await until(reactor, lambda: len(times) >= 5)
+    assert times[4] - began >= 5 * 0.0019
+    ticks.stop()
+    ticks.stop()
+    ticks.soon()
+    count = len(times)
+    await deferLater(reactor, 0.005)
+    assert len(times) == count
+    slow = ticksOf(given, 60, lambda: times.append(given.seconds()))
+    slow.soon()
+    await until(reactor, lambda: len(times) > count)
+    slow.stop()
+    await until(reactor, lambda: isIdle(clock))
+
+
+def test_ticksOfAGroupsockReactorTakeItsTimer(reactor: Any) -> None:
+    """What is around it does not matter."""
+    ours = GroupsockReactor(SteadyReactor(reactor))
+    ticks = ticksOf(ours, 60, print)
+    assert isinstance(ticks, TimerTicks)
+    assert unwrapped(ours) is reactor
+    ticks.stop()

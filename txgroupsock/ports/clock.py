@@ -14,7 +14,7 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReadDescriptor
@@ -74,6 +74,13 @@ def exact(reactor: Any) -> Any:
     isReal = getattr(reactor, "seconds", None) in (*_TIMES_OF_DAY, _monotonic)
     if isReal and _canWatchTimers(reactor):
         return SteadyReactor(reactor, _EXACT)
+    return reactor
+
+
+def unwrapped(reactor: Any) -> Any:
+    """The reactor that runs, whatever is around it here."""
+    while hasattr(reactor, "wrapped"):
+        reactor = reactor.wrapped
     return reactor
 
 
@@ -200,21 +207,24 @@ def _isTrue(entry: tuple[float, int, DelayedCall]) -> bool:
 
 
 @implementer(IReadDescriptor)
-class _Alarm:
-    """Calls whenever its time has come, until it is set anew."""
+class _Watched:
+    """A timer that a reactor watches."""
 
-    def __init__(self, reactor: Any, call: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any) -> None:
         """@raise OSError: there are no descriptors left."""
         self._reactor = reactor
-        self.doRead = call
         self._timer = TimerDescriptor()
-        self.set, self.fileno = self._timer.set, self._timer.fileno
+        self.fileno, self.set = self._timer.fileno, self._timer.set
         reactor.addReader(self)
 
     def close(self) -> None:
         """Give everything back."""
         self._reactor.removeReader(self)
         self._timer.close()
+
+    def doRead(self) -> None:
+        """Its time is over."""
+        raise NotImplementedError
 
     def logPrefix(self) -> str:
         """For the log of the reactor."""
@@ -224,6 +234,18 @@ class _Alarm:
         """Go on: a reactor that stops lets go of what it watches, but makes calls to the last."""
         if self.fileno() >= 0:
             self._reactor.addReader(self)
+
+
+class _Alarm(_Watched):
+    """Calls whenever its time has come, until it is set anew."""
+
+    def __init__(self, reactor: Any, call: Callable[[], None]) -> None:
+        self._call = call
+        super().__init__(reactor)
+
+    def doRead(self) -> None:
+        """See C{IReadDescriptor}."""
+        self._call()
 
 
 class _Substitute:
@@ -240,3 +262,87 @@ class _Substitute:
     def close(self) -> None:
         if self._delayed is not None and self._delayed.active():
             self._delayed.cancel()
+
+
+class Ticks(Protocol):
+    """Calls again and again, until it is stopped."""
+
+    def soon(self) -> None:
+        """Call at once after what the reactor does now."""
+
+    def stop(self) -> None:
+        """Call no more."""
+
+
+def ticksOf(reactor: Any, seconds: float, call: Callable[[], None]) -> Ticks:
+    """
+    Call again and again, at the least cost.
+
+    An empty tick takes 38 µs where 1 ms is waited for with C{callLater}; 45 with a timer that is
+    set each time, and 35 with one that goes on by itself.
+
+    @param seconds: from one call to the next, about.
+    """
+    beside = reactor
+    while not isinstance(beside, SteadyReactor | None):
+        beside = getattr(beside, "wrapped", None)
+    if beside is not None:
+        try:
+            return TimerTicks(beside.wrapped, seconds, call)
+        except OSError:  # no descriptors are left
+            pass
+    return LaterTicks(reactor, seconds, call)
+
+
+class LaterTicks:
+    """By calls of a reactor, from tick to tick, whatever one of them takes."""
+
+    def __init__(self, reactor: Any, seconds: float, call: Callable[[], None]) -> None:
+        """@param reactor: provides C{IReactorTime}."""
+        self._later, self._seconds, self._call = reactor.callLater, seconds, call
+        self._next: IDelayedCall = self._later(seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._next = self._later(self._seconds, self._tick)
+        self._call()
+
+    def soon(self) -> None:
+        """See L{Ticks}."""
+        if self._next.active():
+            self._next.reset(0)
+
+    def stop(self) -> None:
+        """See L{Ticks}."""
+        if self._next.active():
+            self._next.cancel()
+
+
+class TimerTicks(_Watched):
+    """By a timer that a reactor watches."""
+
+    # As seldom as epoll, which waits for whole milliseconds after what has been read in a tick.
+    _rarer: Final = 1.2
+
+    def __init__(self, reactor: Any, seconds: float, call: Callable[[], None]) -> None:
+        """
+        @param reactor: provides C{IReactorFDSet}.
+        @raise OSError: there are no descriptors left.
+        """
+        super().__init__(reactor)
+        self._call = call
+        self._interval = max(1, int(seconds * self._rarer * 1e9))
+        self.set(self._interval, self._interval)
+
+    def doRead(self) -> None:
+        """See C{IReadDescriptor}."""
+        self._timer.read()
+        self._call()
+
+    def soon(self) -> None:
+        """See L{Ticks}."""
+        if self.fileno() >= 0:
+            self.set(1, self._interval)
+
+    def stop(self) -> None:
+        """See L{Ticks}."""
+        self.close()

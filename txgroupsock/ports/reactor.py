@@ -42,6 +42,7 @@ class GroupsockReactor:
     stock endpoint made with it listens and connects with keep-alive.  Its clock is monotonic
     (L{steady <txgroupsock.ports.clock.steady>}), also where that one's is the time of day.
 
+    @ivar wrapped: the wrapped one, with that clock.
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     @ivar sharedByPorts: what its UDP ports have in common.
     @ivar linkWatch: tells of changes of this host's interfaces.
@@ -68,25 +69,25 @@ class GroupsockReactor:
             openSocket = openSocket or reactor.openSocket
             shared = reactor.sharedByPorts
             linkWatch = reactor.linkWatch
-            reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
+            reactor = reactor.wrapped  # once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
             raise TypeError(
                 f"{type(reactor).__name__} does not provide {missing[0].__name__}, which "
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
-        self._reactor: Any = steady(reactor)
-        self.sharedByPorts: Shared = shared or Shared(self, self._reactor)
+        self.wrapped: Any = steady(reactor)
+        self.sharedByPorts: Shared = shared or Shared(self, self.wrapped)
         self.linkWatch: LinkWatch = linkWatch or LinkWatch(self)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+        return getattr(self.wrapped, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} around {self._reactor!r}>"
+        return f"<{type(self).__name__} around {self.wrapped!r}>"
 
     def listenMulticast(
         self,
@@ -223,10 +224,10 @@ class GroupsockReactor:
         chosen = self._chosen(keepAlive=keepAlive)
         if isinstance(port, int):
             return listenStream(
-                self._reactor, port, factory, backlog, interface, chosen, reusePort=reusePort
+                self.wrapped, port, factory, backlog, interface, chosen, reusePort=reusePort
             )
         # What Twisted 26's makeBinding makes. Nothing can be accepted before the reactor turns.
-        opened: Any = self._reactor.listenTCP(port, factory, backlog, interface)
+        opened: Any = self.wrapped.listenTCP(port, factory, backlog, interface)
         applyToDescriptor(opened.fileno(), chosen)
         return cast("IListeningPort", opened)
 
@@ -247,7 +248,7 @@ class GroupsockReactor:
         @param bindAddress: C{(host, port)} to connect from.
         @param keepAlive: L{True}: this reactor's; L{False}: none.
         """
-        connector: IConnector = self._reactor.connectTCP(
+        connector: IConnector = self.wrapped.connectTCP(
             host, port, self._kept(factory, keepAlive=keepAlive), timeout, bindAddress
         )
         return connector
@@ -288,7 +289,7 @@ class GroupsockReactor:
     ) -> IConnector:
         """Connect by TLS; otherwise as L{connectTCP}."""
         kept = self._kept(factory, keepAlive=keepAlive)
-        connector: IConnector = self._reactor.connectSSL(
+        connector: IConnector = self.wrapped.connectSSL(
             host, port, kept, contextFactory, timeout, bindAddress
         )
         return connector
@@ -312,7 +313,7 @@ class GroupsockReactor:
         """
         needListening(fileDescriptor)
         applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
-        port: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
+        port: IListeningPort = self.wrapped.adoptStreamPort(fileDescriptor, addressFamily, factory)
         return port
 
     def adoptStreamConnection(
@@ -325,7 +326,7 @@ class GroupsockReactor:
     ) -> Any:
         """Take over a connection; otherwise as L{adoptStreamPort}."""
         applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
-        return self._reactor.adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        return self.wrapped.adoptStreamConnection(fileDescriptor, addressFamily, factory)
 
     def _chosen(self, *, keepAlive: KeepAlive | bool) -> KeepAlive | None:
         if isinstance(keepAlive, KeepAlive):

@@ -40,19 +40,28 @@ class TimerDescriptor:
         """The descriptor; -1 when closed."""
         return self._descriptor
 
-    def set(self, nanoseconds: int) -> None:
+    def set(self, nanoseconds: int, interval: int = 0) -> None:
         """
         Be readable when so much of CLOCK_MONOTONIC has passed, and not before.
 
         @param nanoseconds: 1 or more.
+        @param interval: ns after which it is so again, each time; to be read before.
         """
         if _settime is not None:
-            _settime(self._descriptor, initial=nanoseconds)
+            _settime(self._descriptor, initial=nanoseconds, interval=interval)
             return
         value = self._value
+        value[0], value[1] = divmod(interval, 1_000_000_000)
         value[2], value[3] = divmod(nanoseconds, 1_000_000_000)
         if self._ctypesSettime(self._descriptor, 0, value, None):
             _checked(-1)
+
+    def read(self) -> None:
+        """Be readable no more until the interval is over."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:  # it was set anew meanwhile
+            pass
 
     def close(self) -> None:
         """Give it back."""
