@@ -22,6 +22,7 @@ from zope.interface import implementer
 from txgroupsock.destinations import DEFAULT_TTL, Destinations, SessionDestination
 from txgroupsock.interfaces import IGroupsock
 from txgroupsock.ports import GroupsockReactor, UDPPort
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import (
     Environment,
     InterfaceLike,
@@ -100,7 +101,7 @@ class Groupsock:
         self.ttl = ttl
         self.statistics = GroupsockStatistics()
         self._tallies = [self.statistics] if total is None else [self.statistics, total]
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._env = Environment() if env is None else env
         self._interface = interface
         self._sendOnly = sendOnly

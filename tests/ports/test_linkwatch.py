@@ -155,7 +155,7 @@ def test_whileNobodyListensThereIsNothing(groupsockReactor: GroupsockReactor) ->
     before = descriptors(), len(groupsockReactor.getReaders()), groupsockReactor.getDelayedCalls()
     for _ in range(2):
         watch.add(print)
-        assert descriptors() == before[0] + 1
+        assert descriptors() > before[0]
         watch.remove(print)
         after = (
             descriptors(),

@@ -20,6 +20,7 @@ from tests.ports.support import Listen, OpenSocket, Recorder, addressOf
 from tests.ports.test_runs import Runs, train
 from txgroupsock import UDPPort
 from txgroupsock.interfaces import IDestinationErrorReceiver, IRunReceiver
+from txgroupsock.ports.clock import LaterTicks, TimerTicks
 from txgroupsock.ports.pacing import Pacer
 from txgroupsock.primitives.run import Run
 
@@ -34,11 +35,9 @@ def isWatched(reactor: Any, port: UDPPort) -> bool:
 
 def timers(reactor: Any) -> list[Any]:
     """The ticks that pacers wait for."""
-    return [
-        call
-        for call in reactor.getDelayedCalls()
-        if isinstance(getattr(call.func, "__self__", None), Pacer)
-    ]
+    calls = [getattr(each.func, "__self__", None) for each in reactor.getDelayedCalls()]
+    every = [*calls, *reactor.getReaders()]
+    return [each for each in every if isinstance(each, LaterTicks | TimerTicks)]
 
 
 async def pace(reactor: Any, *ports: UDPPort, sender: Any) -> None:

@@ -47,7 +47,7 @@ def test_addsUDP() -> None:
 def test_delegates(reactor: Any, groupsockReactor: GroupsockReactor) -> None:
     """Every other attribute is the wrapped reactor's; an unknown one is an AttributeError."""
     assert groupsockReactor.running is reactor.running
-    assert groupsockReactor.callLater == reactor.callLater
+    assert groupsockReactor.callWhenRunning == reactor.callWhenRunning
     with pytest.raises(AttributeError, match="noSuchThing"):
         _ = groupsockReactor.noSuchThing
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.constants import (
     NETLINK_ADD_MEMBERSHIP,
     RTMGRP_CHANGES,
@@ -53,7 +54,7 @@ class LinkWatch:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: provides C{IReactorFDSet} and C{IReactorTime}."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._listeners: list[Changed] = []
         self._messages: _Messages | None = None
         self._telling: IDelayedCall | None = None
@@ -176,7 +177,7 @@ class _Messages:
         self, reactor: Any, heard: Callable[[], None], failed: Callable[[object], None]
     ) -> None:
         """@raise OSError: the kernel refuses such a socket."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._heard = heard
         self._failed = failed
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC

@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
-from twisted.internet.interfaces import IDelayedCall, IReactorCore
+from twisted.internet.interfaces import IReactorCore
 
+from txgroupsock.ports.clock import Ticks, ticksOf
 from txgroupsock.primitives.batch import BatchMemory
 
 WAKE_UPS: Final = 8
@@ -58,7 +59,7 @@ class Pacer:
         self._empty: dict[Paced, int] = {}  # ports, and how far each is from paying
         self._poor = 0
         self._offers: deque[float] = deque(maxlen=_OFFERS)
-        self._timer: IDelayedCall | None = None
+        self._ticks: Ticks | None = None
         self._trigger: Any = None
 
     def offer(self, port: Paced, now: float, gap: float) -> bool:
@@ -71,7 +72,7 @@ class Pacer:
         """
         if gap > 2 * self.latency:
             return False
-        if self._timer is None:
+        if self._ticks is None:
             offers = self._offers
             most = _OFFERS * WAKE_UPS * self.latency / self._enough
             isEnough = len(offers) == _OFFERS and now - offers[0] <= most
@@ -88,8 +89,6 @@ class Pacer:
             self._stop()
 
     def _tick(self) -> None:
-        # From tick to tick, whatever reading takes: nothing is held for longer than that.
-        self._timer = self._reactor.callLater(self.latency, self._tick)
         total = 0
         hasMore = False
         for port in tuple(self._empty):
@@ -111,8 +110,8 @@ class Pacer:
         self._poor = max(0, self._poor - 1) if total >= self._enough else self._poor + 1
         if self._poor > _PATIENCE:
             self._dissolve()
-        elif hasMore and self._timer is not None:
-            self._timer.reset(0)
+        elif hasMore and self._ticks is not None:
+            self._ticks.soon()
 
     def _dissolve(self) -> None:
         ports = tuple(self._empty)
@@ -122,7 +121,8 @@ class Pacer:
             port.endPacing()
 
     def _start(self) -> None:
-        self._timer = self._reactor.callLater(self.latency, self._tick)
+        # Whatever reading takes: nothing is held for longer than from tick to tick.
+        self._ticks = ticksOf(self._reactor, self.latency, self._tick)
         if IReactorCore.providedBy(self._reactor):
             # A reactor that stops closes the ports that it watches.
             self._trigger = self._reactor.addSystemEventTrigger(
@@ -134,9 +134,9 @@ class Pacer:
         if trigger is not None:
             with suppress(ValueError):  # it is what calls this
                 self._reactor.removeSystemEventTrigger(trigger)
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        if self._ticks is not None:
+            self._ticks.stop()
+        self._ticks = None
         self._poor = 0
         self._offers.clear()
 

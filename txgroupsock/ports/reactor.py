@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.ports.linkwatch import LinkWatch
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
@@ -38,8 +39,10 @@ class GroupsockReactor:
     the wrapped one in all else.
 
     Provides whatever that one provides, so it can be handed to code that takes a reactor: a
-    stock endpoint made with it listens and connects with keep-alive.
+    stock endpoint made with it listens and connects with keep-alive.  Its clock is monotonic
+    (L{steady <txgroupsock.ports.clock.steady>}), also where that one's is the time of day.
 
+    @ivar wrapped: the wrapped one, with that clock.
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     @ivar sharedByPorts: what its UDP ports have in common.
     @ivar linkWatch: tells of changes of this host's interfaces.
@@ -66,29 +69,27 @@ class GroupsockReactor:
             openSocket = openSocket or reactor.openSocket
             shared = reactor.sharedByPorts
             linkWatch = reactor.linkWatch
-            reactor = reactor._reactor  # noqa: SLF001 - its own class; once around is enough
+            reactor = reactor.wrapped  # once around is enough
         missing = [each for each in (IReactorFDSet, IReactorTime) if not each.providedBy(reactor)]
         if missing:
             raise TypeError(
                 f"{type(reactor).__name__} does not provide {missing[0].__name__}, which "
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
-        self._reactor: Any = reactor
-        self.sharedByPorts: Shared = shared or Shared(self, reactor)
+        self.wrapped: Any = steady(reactor)
+        self.sharedByPorts: Shared = shared or Shared(self, self.wrapped)
         self.linkWatch: LinkWatch = linkWatch or LinkWatch(self)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
         directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
-    _own: ClassVar = frozenset(
-        {"_reactor", "keepAlive", "linkWatch", "openSocket", "sharedByPorts"}
-    )
+    _own: ClassVar = frozenset({"keepAlive", "linkWatch", "openSocket", "sharedByPorts", "wrapped"})
     """Attributes that are this object's; all others that are set are the wrapped reactor's."""
 
     def __getattr__(self, name: str) -> Any:
         if name in self._own:  # not there yet, or not any more
             raise AttributeError(name)
-        return getattr(self._reactor, name)
+        return getattr(self.wrapped, name)
 
     def _has(self, name: str) -> bool:
         return name in self._own or hasattr(type(self), name)
@@ -97,13 +98,13 @@ class GroupsockReactor:
         if self._has(name):
             object.__setattr__(self, name, value)
         else:
-            setattr(self._reactor, name, value)
+            setattr(self.wrapped, name, value)
 
     def __delattr__(self, name: str) -> None:
         if self._has(name):
             object.__delattr__(self, name)
         else:
-            delattr(self._reactor, name)
+            delattr(self.wrapped, name)
 
     def __copy__(self) -> GroupsockReactor:
         """Another one around the same reactor."""
@@ -116,7 +117,7 @@ class GroupsockReactor:
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} around {self._reactor!r}>"
+        return f"<{type(self).__name__} around {self.wrapped!r}>"
 
     def listenMulticast(
         self,
@@ -267,7 +268,7 @@ class GroupsockReactor:
             factory,
             backlog,
             interface,
-            self._reactor,
+            self.wrapped,
             self._chosen(keepAlive=keepAlive),
             reusePort=reusePort,
             kind=kind,
@@ -295,10 +296,10 @@ class GroupsockReactor:
         chosen = self._chosen(keepAlive=keepAlive)
         connector: IConnector
         if chosen is None:
-            connector = self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+            connector = self.wrapped.connectTCP(host, port, factory, timeout, bindAddress)
         else:
             connector = KeepAliveConnector(
-                host, port, factory, timeout, bindAddress, self._reactor, chosen
+                host, port, factory, timeout, bindAddress, self.wrapped, chosen
             )
             connector.connect()
         return connector
@@ -356,7 +357,7 @@ class GroupsockReactor:
         """
         needListening(fileDescriptor)
         applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
-        port: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
+        port: IListeningPort = self.wrapped.adoptStreamPort(fileDescriptor, addressFamily, factory)
         return port
 
     def adoptStreamConnection(
@@ -369,7 +370,7 @@ class GroupsockReactor:
     ) -> Any:
         """Take over a connection; otherwise as L{adoptStreamPort}."""
         applyToDescriptor(fileDescriptor, self._chosen(keepAlive=keepAlive))
-        return self._reactor.adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        return self.wrapped.adoptStreamConnection(fileDescriptor, addressFamily, factory)
 
     def _chosen(self, *, keepAlive: KeepAlive | bool) -> KeepAlive | None:
         if isinstance(keepAlive, KeepAlive):

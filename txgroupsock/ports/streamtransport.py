@@ -14,6 +14,8 @@ from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
+
 MAX_LENGTH = 0xFFFF  # what a 16-bit length prefix can say
 
 
@@ -100,7 +102,7 @@ class Congestion:
         self._transport.loseConnection()
         reactor = getattr(self._transport, "reactor", None)  # one made up for a test has none
         if reactor is not None:
-            self._aborting = reactor.callLater(self.patience, self._abort)
+            self._aborting = steady(reactor).callLater(self.patience, self._abort)
 
     def connectionLost(self) -> None:
         """Know that there is nothing to close any more."""

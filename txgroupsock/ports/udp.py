@@ -38,6 +38,7 @@ from txgroupsock.interfaces import (
     ISourceMulticastTransport,
 )
 from txgroupsock.ports.address import checkPeer
+from txgroupsock.ports.clock import steady
 from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
@@ -116,7 +117,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         if maxPacketSize < 1:
             raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
-        self.reactor = reactor
+        self.reactor = reactor = steady(reactor)
         self.protocol = protocol
         self.port = port
         self.interface = interface

@@ -146,7 +146,7 @@ class Control:
         return outcome
 
     def _record(self, isDone: bool, text: str) -> None:  # noqa: FBT001 - as the field
-        self.last = ChangeStatus(time.time(), isDone, text)
+        self.last = ChangeStatus(time.time(), isDone, text)  # noqa: TID251 - for people
 
 
 def _briefly(error: ConfigurationError) -> str:

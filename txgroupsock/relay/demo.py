@@ -9,6 +9,7 @@ which might send to them or relay them too: of two demos at once, the second doe
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters, bitRate
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.input import UDPInput
@@ -48,16 +50,16 @@ class DemoService(Service):
 
     def __init__(self, reactor: Any, seconds: float = 0.0) -> None:
         """@param seconds: how long to run; 0 until interrupted."""
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._seconds = seconds
         relayed = UDPInput(reactor, InputModel.parse(FROM), isShared=False)
         self.route = Route(relayed, [UDPOutput(reactor, OutputModel.parse(TO))])
         self.relay = RelayService(reactor, Relay([self.route]))
         self._generated = UDPOutput(reactor, OutputModel.parse(FROM))
         self._arriving = UDPInput(reactor, InputModel.parse(TO), isShared=False)
-        self.stream = TestStream()
+        self.stream = TestStream(clock=time.monotonic_ns)
         self.player = Player(reactor, self.stream, self._generated.runReceived)
-        self.checker = StreamReceiver(self.stream.stream)
+        self.checker = StreamReceiver(self.stream.stream, clock=time.monotonic_ns)
         self._reporting = LoopingCall(self._report)
         self._reporting.clock = reactor
         self._ending: IDelayedCall | None = None

@@ -18,6 +18,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.halfclose import HalfCloseable
 
 _SERVER = b"groupsock-relay"
@@ -171,7 +172,7 @@ class BoundedSite(Site):
         refused: Counter[str] | None = None,
     ) -> None:
         """@param connections: how many there may be that are not held."""
-        Site.__init__(self, resource, request, reactor=reactor, timeout=None)
+        Site.__init__(self, resource, request, reactor=steady(reactor), timeout=None)
         self.opened: set[BoundedConnection] = set()
         self._waiting: list[Deferred[None]] = []
         self.refused: Counter[str] = Counter() if refused is None else refused

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import IPAddress, parseAddress
 
 _MOST: Final = 16  # addresses of a name that are tried; a name server may send thousands
@@ -59,7 +60,7 @@ class HostLookup:
         self._answers: list[IPAddress] = []
         self._untried: list[IPAddress] | None = None  # L{None} while nothing fails
         self._began: IPAddress | None = None
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._host = host
         self._family = family
         self._changed = changed

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayOutput, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import (
     AddressError,
     BufferSize,
@@ -89,7 +90,7 @@ class UDPOutput:
         self.model = model
         self.statistics = DestinationStatistics()
         self.moved: Callable[[UDPOutput], object] = lambda _: None
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._address: IPAddress | None = None
         self._flow: Flow | None = None
         self._lookup: HostLookup | None = None

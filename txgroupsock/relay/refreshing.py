@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 
+from txgroupsock.ports.clock import steady
+
 SILENCE: Final = 5.0
 """Seconds, at least, that nothing came from a group before it is refreshed for that."""
 
@@ -43,7 +45,7 @@ class Refreshing:
         @param random: a number from 0 to 1.
         """
         self._random = random
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._received = received
         self._refresh = refresh
         self._timers: dict[str, IDelayedCall] = {}

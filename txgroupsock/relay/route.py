@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm
@@ -75,6 +76,7 @@ class Route:
         @param inputs: those of the other routes of this process, to share one with them.
         @param hooks: likewise.
         """
+        reactor = steady(reactor)
         inputs = inputs or SharedInputs(GroupsockReactor(reactor))
         outputs = [UDPOutput(reactor, each) for each in model.outputs]
         route = cls(inputs.share(model.input), outputs, name=model.name)

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
@@ -47,7 +48,7 @@ class Worker:
     _log = Logger()
 
     def __init__(self, reactor: Any, number: int, share: Share) -> None:
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self.number = number
         self.share = share
         self.process: WorkerProcess | None = None

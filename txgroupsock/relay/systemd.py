@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.workers import Workers
 
@@ -98,7 +99,7 @@ class SystemdService(Service):
     _log = Logger()
 
     def __init__(self, reactor: Any, notifier: Notifier, relay: IRelay) -> None:
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._notifier = notifier
         self._relay = relay
         self._unsent: deque[dict[str, object]] = deque()

@@ -320,6 +320,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from txgroupsock.ports import GroupsockReactor
+    from txgroupsock.ports.clock import makeSteady
     from txgroupsock.relay.control import Control
     from txgroupsock.relay.demo import DemoService
     from txgroupsock.relay.health.sharedhooks import SharedHooks
@@ -332,6 +333,7 @@ def makeService(options: Options) -> IService:
     from txgroupsock.relay.web.service import AdminService
     from txgroupsock.relay.workers import Workers
 
+    makeSteady(reactor)
     if options["demo"] is not None:
         return DemoService(reactor, options["demo"])
     configuration: Configuration = options["configuration"]

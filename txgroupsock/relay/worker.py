@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import makeSteady
 from txgroupsock.relay.names import NameResolver
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
@@ -91,6 +92,7 @@ class Worker(Talk):
             )
         from twisted.internet import reactor as installed
 
+        makeSteady(installed)
         self._reactor = installed
         self._reactor.installNameResolver(NameResolver(installed))
         try:
@@ -267,7 +269,7 @@ class Worker(Talk):
         line = {
             "level": level.name,
             "namespace": str(event.get("log_namespace", "-")),
-            "time": event.get("log_time") or time.time(),
+            "time": event.get("log_time") or time.time(),  # noqa: TID251 - for people
             "text": eventAsText(event, includeTimestamp=False, includeSystem=False),
         }
         if threading.current_thread() is threading.main_thread():

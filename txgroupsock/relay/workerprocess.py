@@ -19,6 +19,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
+from txgroupsock.ports.clock import steady, unwrapped
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.status import RouteStatus
@@ -81,7 +82,7 @@ class WorkerProcess(Talk):
 
         @raise OSError: the system has no more processes or descriptors.
         """
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._number = number
         self._events = events
         self.reactor = self.problem = ""
@@ -120,7 +121,7 @@ class WorkerProcess(Talk):
 
         @raise OSError: it does not listen, and not because it is dead.
         """
-        reactor = type(self._reactor).__module__
+        reactor = type(unwrapped(self._reactor)).__module__
         try:
             self.say("open", reactor=reactor, routes=[each.toJSON() for each in routes])
         except BrokenPipeError:  # the reading end knows more

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.counters import Counters
@@ -56,7 +57,7 @@ class Workers:
             C{IReactorCore}; workers run on one of the same class.
         @param count: how many processes, at most.
         """
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._asked = count
         shares = enumerate(shareOut(model.routes, count), 1)
         self.workers = tuple(Worker(reactor, number, share) for number, share in shares)

@@ -51,7 +51,7 @@ class HostReactor(GroupsockReactor):
         **kwargs: Any,
     ) -> IDelayedCall:
         """See L{IReactorTime <twisted.internet.interfaces.IReactorTime>}."""
-        later: IDelayedCall = self._reactor.callLater(
+        later: IDelayedCall = self.wrapped.callLater(
             delay, self._inside, partial(function, *args, **kwargs)
         )
         return later

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.testing.frames import Frame, GroupRecord, RecordKind, UDPFrame, parseFrame
 from txgroupsock.testing.namespaces import Namespace
 
@@ -169,7 +170,7 @@ class _Waiting:
         self._capture = capture
         self._reactor = reactor
         self._wanted = wanted
-        self._timeout: IDelayedCall = reactor.callLater(timeout, self._giveUp, timeout)
+        self._timeout: IDelayedCall = steady(reactor).callLater(timeout, self._giveUp, timeout)
 
     def look(self, frame: Frame) -> bool:
         """End the wait if this is what it was for."""

@@ -13,6 +13,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
+from txgroupsock.ports.clock import steady
+
 _CLEAR = "\r\x1b[K"
 
 
@@ -65,7 +67,7 @@ class Display:
         self._line = line
         self._terminal = terminal
         self._showing = LoopingCall(self._show)
-        self._showing.clock = reactor
+        self._showing.clock = steady(reactor)
 
     def start(self) -> None:
         """Show it from now on."""

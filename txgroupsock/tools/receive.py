@@ -97,9 +97,11 @@ def makeService(options: Options) -> IService:
     # twistd has installed the reactor that it was asked for by now, and no sooner.
     from twisted.internet import reactor
 
+    from txgroupsock.ports.clock import makeSteady
     from txgroupsock.relay.exiting import onInterrupt
     from txgroupsock.tools.receiving import ReceiveService
 
+    makeSteady(reactor)
     service = ReceiveService(reactor, options["plan"], options["result"], terminal())
     onInterrupt(reactor, service.end)
     return service

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.health.carrier import Carrier
@@ -76,9 +77,9 @@ class ReceiveService(Service):
         self, reactor: Any, plan: ReceivePlan, result: Result, terminal: Any = None
     ) -> None:
         self.plan = plan
+        self._reactor = reactor = steady(reactor)
         self.recognition = Recognition(reactor.seconds())
         self.succeeded = False
-        self._reactor = reactor
         self._result = result
         self._input = PlainInput(reactor, plan.input)
         self._display = Display(reactor, self._line, terminal)

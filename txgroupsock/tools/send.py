@@ -200,10 +200,12 @@ def makeService(options: Options) -> IService:
     # twistd has installed the reactor that it was asked for by now, and no sooner.
     from twisted.internet import reactor
 
+    from txgroupsock.ports.clock import makeSteady
     from txgroupsock.relay.exiting import onInterrupt
     from txgroupsock.relay.names import NameService
     from txgroupsock.tools.sending import SendService
 
+    makeSteady(reactor)
     service = SendService(reactor, options["plan"], options["result"], terminal())
     onInterrupt(reactor, service.end)
     services: list[Any] = [NameService(reactor), service]

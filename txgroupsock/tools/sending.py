@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.exiting import exitWith
@@ -41,8 +42,8 @@ class SendService(Service):
         self.plan = plan
         self.player: Player | None = None
         self.succeeded = False
+        self._reactor = reactor = steady(reactor)
         self.outputs = [UDPOutput(reactor, each) for each in plan.outputs]
-        self._reactor = reactor
         self._result = result
         self._display = Display(reactor, self._line, terminal)
         self._problem = ""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.teststream.player import Player, TimedSource
 from txgroupsock.relay.teststream.stream import TestStream
-from txgroupsock.relay.teststream.timer import DelayedTimer, DescriptorTimer, timerOn
 
 
 class Heard:
@@ -182,31 +180,3 @@ async def test_onTheReactorItIsLessThanAMillisecondLate(reactor: Any) -> None:
     await player.start()
     assert len(heard.times) == 50
     assert 0 <= player.lateness.quantile(0.5) < 1e6
-
-
-def _note(calls: list[float], reactor: Any) -> None:
-    calls.append(reactor.seconds())
-
-
-@pytest_twisted.ensureDeferred
-async def test_aTimerCanBeSetAnew(reactor: Any) -> None:
-    """A timer goes off once for the last time that it was set to, and not when it is closed."""
-    for kind in (DelayedTimer, DescriptorTimer):
-        calls: list[float] = []
-        timer: Any = kind(reactor, partial(_note, calls, reactor))
-        began = reactor.seconds()
-        timer.set(0.001)
-        timer.set(0.03)
-        await deferLater(reactor, 0.1)
-        [at] = calls
-        assert at - began >= 0.0299
-        timer.set(0.01)
-        timer.close()
-        timer.close()
-        await deferLater(reactor, 0.03)
-        assert len(calls) == 1
-
-
-def test_withoutDescriptorsThereIsCallLater() -> None:
-    """A clock of a test gets a timer that it can advance."""
-    assert isinstance(timerOn(Clock(), lambda: None), DelayedTimer)

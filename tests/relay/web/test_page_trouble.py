@@ -94,6 +94,23 @@ def test_dropsAreSaidInWords(browser: Browser) -> None:
         assert browser.texts(TROUBLE) == []
 
 
+def test_theClockMayBeSet(browser: Browser) -> None:
+    """Drops are told of for as long as ever, also when the server's clock is set back meanwhile."""
+    document = status(route("news"))
+    path = "return document.querySelector('#rows .line').getAttribute('d')"
+    with shown(browser, document) as server:
+        before = browser.run(path)
+        document = later(document)
+        document["time"] -= 3600
+        document["routes"][0]["input"]["dropped"] = {"kernel": 12}
+        next_(browser, server, document)
+        where = [text.replace("packets/s", "") for text in browser.texts(f"{TROUBLE} .where li")]
+        assert where == ["news12.0 "]
+        assert browser.run(path) != before, "the chart goes on"
+        next_(browser, server, later(document, 10))
+        assert browser.texts(TROUBLE) == []
+
+
 def test_everyReasonHasWords(browser: Browser) -> None:
     """Each reason of docs/relay.md is said in words, each of docs/viewers.md too."""
     table = (DOCS / "relay.md").read_text("utf-8").partition("| reason |")[2].partition("\n\n")[0]

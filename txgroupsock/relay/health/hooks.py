@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
 
@@ -50,7 +51,7 @@ class Hook:
             raise ValueError(f"a hook needs more than 0 s, not {seconds}")
         self.told = 0
         self.dropped = 0
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._seconds = seconds
         self._waiting: deque[Alarm] = deque()
         self._running: Deferred[Any] | None = None
@@ -171,7 +172,7 @@ class _Running(ProcessProtocol):
     transport: Any
 
     def __init__(self, reactor: Any, given: bytes) -> None:
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._given = given
         self._reaping: IDelayedCall | None = None
         self._said = b""
@@ -235,7 +236,7 @@ class URLHook(Hook):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is no URL to post to; it begins with http:// or https://")
         self._url = url
-        self._agent = Agent(reactor, connectTimeout=seconds)
+        self._agent = Agent(self._reactor, connectTimeout=seconds)
 
     def __repr__(self) -> str:
         return f"{self._url} for alarms"

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
 from txgroupsock.relay.health.figures import HealthFigures
@@ -77,7 +78,7 @@ class Health(Stage):
         self.name = name
         self.settings: HealthModel | None = None
         self.alarmChanged: Callable[[Alarm], object] = lambda _: None
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._thresholds = thresholds or Thresholds()
         self._hooks = tuple(hooks)
         self._shared: SharedHooks | None = None

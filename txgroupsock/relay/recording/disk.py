@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters, errnoName
 from txgroupsock.relay.recording.files import Files
 from txgroupsock.relay.recording.pcapfile import Framer, Held
@@ -67,7 +68,7 @@ class Disk:
         """
         self.counters = Counters()
         self.trouble = ""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._files, self._framer, self._label = files, framer, label
         self._jobs: deque[_Job] = deque()
         self._wakeUp = threading.Condition()
@@ -110,7 +111,7 @@ class Disk:
     def tick(self) -> None:
         """See whether the file is old enough; to be called now and then when nothing comes."""
         if self._isOpen and not self._jobs and self._files.path is not None:
-            self._do(lambda: self._files.tick(time.time()))
+            self._do(lambda: self._files.tick(time.time()))  # noqa: TID251 - files are of a time of day
 
     def finish(self, done: Callable[[Path | None], object] | None = None) -> None:
         """
@@ -209,7 +210,8 @@ class Disk:
             return
         files = self._files
         try:
-            files.write(map(self._framer.records, runs, repeat(offset)), time.time(), reason)
+            now = time.time()  # noqa: TID251 - files are of a time of day
+            files.write(map(self._framer.records, runs, repeat(offset)), now, reason)
         except OSError as error:
             self._failed(error)
         except Exception:

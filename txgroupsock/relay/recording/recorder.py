@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.recording.disk import ENTRY, Disk
@@ -50,6 +51,7 @@ class Recorder(Stage):
         @param keeping: left out, L{Keeping}'s own.
         """
         super().__init__()
+        reactor = steady(reactor)
         self.name, self.folder = name, folder
         self._keeping = keeping or Keeping()
         self._disk = Disk(

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
@@ -70,7 +71,7 @@ class Ring(Stage):
             raise ValueError("before and memory are more than 0, after and pause 0 or more")
         self.name, self.folder = name, folder
         self.dumps = 0
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._before, self._after, self._memory, self._pause = before, after, memory, pause
         self._disk = Disk(
             reactor,
@@ -197,6 +198,7 @@ class Ring(Stage):
     def _hand(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
+            self._clock.adjust()
             size = sum(len(each[0]) + ENTRY for each in batch)
             self._disk.put(batch, size, self._clock.offset, self._reason)
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -51,7 +52,7 @@ class FailoverInput:
         @raise ValueError: these are not two legs.
         """
         self._name = name
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._policy = policy or Policy()
         self._legs = Legs(reactor, legs)
         self.counters = Counters()

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -66,7 +67,7 @@ class MergedInput:
         @param loss: share of datagrams, 0 to 1, above which there is one about a leg that loses.
         @raise ValueError: these are not two legs, or the window is none.
         """
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._silence = silence
         self._loss = loss
         self._counters = Counters()

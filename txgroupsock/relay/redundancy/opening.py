@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 
 RETRY: Final = 5.0
@@ -38,7 +39,7 @@ class Legs:
             raise ValueError(f"redundancy takes at least two inputs, and here is {len(inputs)}")
         self.inputs = tuple(inputs)
         self.failures: list[str | None] = [None] * len(inputs)
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._take: Callable[[int, Run], None] = lambda *_: None
         self._retry: IDelayedCall | None = None
         self._isOpen = [False] * len(inputs)

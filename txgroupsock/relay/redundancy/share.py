@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
@@ -46,7 +47,7 @@ class RedundantShare:
         @param feedback: see L{SharedInputs <txgroupsock.relay.sharing.SharedInputs>}.
         """
         self.model = model
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._legs = tuple(legs)
         self._feedback = feedback
         self._waits = False

@@ -49,9 +49,9 @@ class StreamReceiver:
         size: int = 1316,
         total: int = 0,
         first: int = 0,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] = time.time_ns,  # noqa: TID251 - what two hosts share
     ) -> None:
-        """@param clock: gives the ns since 1970."""
+        """@param clock: gives ns; since 1970, unless the other end has the same one, too."""
         self.stream = stream
         self.size = size
         self.total = total

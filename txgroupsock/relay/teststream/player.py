@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
+from txgroupsock.ports.clock import exact
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.teststream.latencies import Latencies
 from txgroupsock.relay.teststream.stream import LARGEST, MOST
-from txgroupsock.relay.teststream.timer import Timer, timerOn
 
 _NOBODY: Final = ("", 0)
 _LATE: Final = 0.01
@@ -116,11 +117,11 @@ class Player:
         self.datagrams = 0
         self.bytes = 0
         self.lateness = Latencies()
-        self._reactor = reactor
+        self._reactor = exact(reactor)
         self._give = give
         self._speed = speed
         self._began: float | None = None
-        self._timer: Timer | None = None
+        self._next: IDelayedCall | None = None
         self._ended: Deferred[None] | None = None
 
     def start(self) -> Deferred[None]:
@@ -129,18 +130,17 @@ class Player:
 
         @return: fires after the last datagram, or when it is stopped; fails as the source does.
         """
-        needClosed(self, self._timer is not None)
+        needClosed(self, self._next is not None)
         ended: Deferred[None] = Deferred()
         self._ended = ended
-        self._timer = timerOn(self._reactor, self._tick)
-        self._timer.set(0.0)
+        self._next = self._reactor.callLater(0, self._tick)
         return ended
 
     def stop(self) -> None:
         """Play no more."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.close()
+        following, self._next = self._next, None
+        if following is not None and following.active():
+            following.cancel()
         ended, self._ended = self._ended, None
         if ended is not None:
             ended.callback(None)
@@ -148,7 +148,7 @@ class Player:
     @property
     def isPlaying(self) -> bool:
         """Whether it has begun, and not ended."""
-        return self._timer is not None
+        return self._next is not None
 
     @property
     def seconds(self) -> float:
@@ -166,8 +166,8 @@ class Player:
             return
         if pause is None:
             self.stop()
-        elif self._timer is not None:
-            self._timer.set(pause)
+        elif self._next is not None:
+            self._next = self._reactor.callLater(pause, self._tick)
 
     def _play(self) -> float | None:
         """Give what is due; seconds until there is more, or L{None} if there is none."""
@@ -189,7 +189,7 @@ class Player:
             self.datagrams += len(run)
             self.bytes += len(data)
             self._give(run)
-            if self._timer is None:  # it has been stopped
+            if self._next is None:  # it has been stopped
                 return None
         following = source.nextAt
         if following is None:

@@ -62,12 +62,12 @@ class TestStream:
         rate: float = 1000.0,
         size: int = 1316,
         total: int = 0,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] = time.time_ns,  # noqa: TID251 - what two hosts share
     ) -> None:
         """
         @param rate: datagrams per second.
         @param size: bytes of each; at least L{HEADER}.  1,316 is seven MPEG-TS packets.
-        @param clock: gives the ns since 1970.
+        @param clock: gives ns; since 1970, unless the other end has the same one, too.
         """
         if not HEADER <= size <= LARGEST:
             raise ValueError(

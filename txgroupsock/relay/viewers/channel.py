@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
@@ -42,7 +43,7 @@ class Channel:
         self.counters = Counters()
         self.position = Position()
         self.whenEmpty: Callable[[], None] | None = None
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._limits = limits or Limits()
         self._live: dict[Viewer, Callable[[bytes], int]] = {}
         self._behind: set[Viewer] = set()

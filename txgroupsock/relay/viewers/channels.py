@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
@@ -79,7 +80,7 @@ class Channels:
         named: Mapping[str, StreamModel | Channel],
         hooks: SharedHooks | None = None,
     ) -> None:
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._inputs = inputs
         self._limits = limits
         self._named = named

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IKeepAlive
+from txgroupsock.ports.clock import steady
 from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.primitives.destination import WOULD_BLOCK
@@ -59,7 +60,7 @@ class Viewer:
         @param channel: the L{Channel} that it watches.
         """
         self.peer = addressOf(transport.getPeer())
-        self._reactor = reactor
+        self._reactor = reactor = steady(reactor)
         self._transport = transport
         self._channel = channel
         self._since: float = reactor.seconds()

@@ -60,6 +60,7 @@ export class History {
   constructor() {
     this.interval = 1;
     this.time = -Infinity;
+    this.uptime = null; // at that time; the server's clock may be set
     this.routes = new Map();
   }
 
@@ -67,6 +68,7 @@ export class History {
   fill(answer) {
     this.interval = answer.interval;
     this.time = answer.time;
+    this.uptime = null;
     this.routes.clear();
     for (const [name, rates] of Object.entries(answer.routes)) this.of(name).fill(rates);
   }
@@ -80,10 +82,11 @@ export class History {
   /** Add the rates of a status, unless it is of an interval that is there already. */
   push(status) {
     this.interval = status.interval;
-    const passed = (status.time - this.time) / status.interval;
+    this.uptime ??= status.uptime - (status.time - this.time);
+    const passed = (status.uptime - this.uptime) / status.interval;
     if (passed < 0.5) return;
     const missed = Math.max(1, Math.min(LENGTH, Math.round(passed))) - 1;
-    this.time = status.time;
+    this.uptime = status.uptime;
     const names = new Set();
     for (const route of status.routes) {
       if (!route.isEnabled) continue;

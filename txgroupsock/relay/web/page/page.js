@@ -61,7 +61,7 @@ class Page {
     const entries = troubleOf(status, this.dropping);
     this.overview.update(status);
     this.routes.update(status, this.dropping);
-    this.viewers.update(status.viewers, status.time);
+    this.viewers.update(status.viewers, status.uptime);
     this.attention.update(entries);
     this.overview.draw(this.history);
     this.trouble = entries.length;

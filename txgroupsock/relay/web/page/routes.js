@@ -77,7 +77,7 @@ export class Routes {
    * @param {Map<string, Array>} drops of the routes that drop now
    */
   update(status, drops) {
-    this.time = status.time;
+    this.time = status.uptime;
     const before = this.rows;
     this.rows = new Map();
     let isOther = before.size !== status.routes.length;
@@ -97,7 +97,7 @@ export class Routes {
       this.observer.unobserve(row.element);
       this.inView.delete(row);
     }
-    const isDue = this.sorting.column !== null && this.time - this.sortedAt >= SORT_PAUSE;
+    const isDue = this.sorting.column !== null && Math.abs(this.time - this.sortedAt) >= SORT_PAUSE;
     if (isOther || (isDue && !this.isInUse())) this.arrange();
     else this.filter();
     for (const row of this.inView) this.drawRow(row);

@@ -11,6 +11,7 @@ const LINGER = 10;
 export class Drops {
   constructor() {
     this.places = new Map();
+    this.uptime = 0;
   }
 
   /**
@@ -19,7 +20,10 @@ export class Drops {
    * @returns {Map<string, Array>} for each route that drops: [kind, reason, packets a second]
    */
   update(status) {
-    const before = this.places;
+    // By the time that the relay has run: the server's clock may be set.
+    const now = status.uptime;
+    const before = now < this.uptime ? new Map() : this.places; // it was started again
+    this.uptime = now;
     this.places = new Map();
     const found = new Map();
     for (const route of status.routes) {
@@ -28,12 +32,12 @@ export class Drops {
         const same = earlier[index]?.name === part.name ? earlier[index] : undefined;
         const place = {
           name: part.name,
-          time: status.time,
+          time: now,
           counts: part.dropped,
-          reasons: reasonsOf(part, same, status.time),
+          reasons: reasonsOf(part, same, now),
         };
         for (const [reason, { last, rate }] of place.reasons) {
-          if (status.time - last >= LINGER) continue;
+          if (now - last >= LINGER) continue;
           if (!found.has(route.name)) found.set(route.name, []);
           found.get(route.name).push([kind, reason, rate]);
         }

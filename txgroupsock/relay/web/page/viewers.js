@@ -28,7 +28,10 @@ export class Viewers {
     this.tiles = new Views(byId("viewersBody"), () => this.body());
   }
 
-  /** @param {Object|null} viewers of a status, or null if it serves none */
+  /**
+   * @param {Object|null} viewers of a status, or null if it serves none
+   * @param {number} time seconds that the relay has run
+   */
   update(viewers, time) {
     setHidden(byId("viewers"), viewers === null);
     setHidden(byId("toViewers"), viewers === null);
