@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from tests.descriptors import descriptorsLeft
 from txgroupsock.primitives import networkinterface, parseAddress
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.testing.namespaces import Namespace
 
 pytestmark = pytest.mark.lan
-
-
-@contextmanager
-def noDescriptorLeft() -> Iterator[None]:
-    """None can be opened meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_whoNamesAnInterfaceHasNoAddressRead(
@@ -52,7 +36,7 @@ def test_withoutADescriptorAnInterfaceIsTakenToRun(link: Namespace) -> None:
     """That none is left says nothing about the carrier, and is no reason to join anew."""
     state = HostState()
     index = state.indexOf("eth0")
-    with noDescriptorLeft():
+    with descriptorsLeft(0):
         assert state.isRunning(index)
     link.run("ip", "link", "set", "eth0", "down")
     assert not state.isRunning(index)

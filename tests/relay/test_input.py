@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import pytest_twisted
 from zope.interface.verify import verifyObject
 
+from tests.descriptors import descriptorsLeft
 from tests.relay.support import (
     BOTH_FAMILIES,
     LOOPBACK,
@@ -23,8 +25,10 @@ from tests.relay.support import (
     send,
     url,
 )
+from txgroupsock import GroupsockReactor
 from txgroupsock.interfaces import IRelayInput
 from txgroupsock.primitives import GroupsockError, UnknownInterface, increaseReceiveBufferTo
+from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.relay import input  # noqa: A004 - a module of that name
 from txgroupsock.relay.input import UDPInput
 from txgroupsock.relay.model import InputModel
@@ -317,3 +321,29 @@ async def test_aClosedInputCanBeOpenedAgain(reactor: Any) -> None:
         await source.closeInput()
         assert source.describe() == []
     assert source.counters.datagrams == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="numbers of descriptors as Linux gives them")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "udp://127.0.0.1:{}",
+        "udp://239.7.7.1:{}?interface=lo",
+        "udp://127.0.0.1@232.7.7.1:{}?interface=127.0.0.1",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_aSocketAndOneToAskByAreEnoughDescriptors(reactor: Any, text: str) -> None:
+    """Whatever is looked at of the host to open an input takes one more, and for a moment only."""
+    ours = GroupsockReactor(reactor)
+    ours.linkWatch.add(print)
+    source = UDPInput(ours, modelOf(text.format(freePort())))
+    try:
+        with descriptorsLeft(2):
+            source.openInput(Collector())
+        with descriptorsLeft(0):
+            source._changed(HostState())
+        assert source.warnings() == []
+    finally:
+        await source.closeInput()
+        ours.linkWatch.remove(print)

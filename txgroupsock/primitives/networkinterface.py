@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import netifaces
@@ -165,17 +166,15 @@ def addressOf(which: InterfaceLike, family: int) -> IPAddress | None:
 
     @raise UnknownInterface: there is no such interface.
     """
-    interface = findInterface(which)
-    try:
-        named = ipaddress.ip_address(which or "")
-    except ValueError:
-        found = None
-    else:
-        found = withoutScope(named)
-    if found not in interface.addresses or familyOf(found) != family:
-        found = interface.addressOf(family)
+    index = _indexOfOne(which)
+    usable = [each for each in addressesByIndex().get(index, ()) if familyOf(each) == family]
+    found = usable[0] if usable else None
+    with suppress(ValueError):
+        named = withoutScope(ipaddress.ip_address(which or ""))
+        if named in usable:
+            found = named
     if found is not None and found.version == 6 and found.is_link_local:
-        return ipaddress.IPv6Address(f"{found}%{interface.name}")
+        return ipaddress.IPv6Address(f"{found}%{interfaceName(index)}")
     return found
 
 
@@ -185,11 +184,7 @@ def findInterface(which: InterfaceLike) -> NetworkInterface:
 
     @raise UnknownInterface: none has; the message lists those there are.
     """
-    index = interfaceIndex(which)
-    if not index:
-        raise UnknownInterface(
-            errno.EINVAL, f"find the interface {which!r}", reason="that means any interface"
-        )
+    index = _indexOfOne(which)
     for each in listInterfaces():
         if each.index == index:
             return each
@@ -242,6 +237,15 @@ def defaultRouteInterface(family: int) -> str | None:
     default: Any = netifaces.gateways().get("default", {})
     route = default.get(family)
     return str(route[1]) if route else None
+
+
+def _indexOfOne(which: InterfaceLike) -> int:
+    index = interfaceIndex(which)
+    if not index:
+        raise UnknownInterface(
+            errno.EINVAL, f"find the interface {which!r}", reason="that means any interface"
+        )
+    return index
 
 
 def _existing(index: int) -> int:

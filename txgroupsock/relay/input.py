@@ -192,12 +192,15 @@ class UDPInput(DatagramProtocol):
             if self._hasMoved(state):
                 self._dropPort()
             isBack = False
-            if self._port is None or self._standing is None or not self._standing.isJoined:
-                self._acquire(state, waits=True)
-            else:
+            if self._standing is not None and self._isReceived():
                 isBack = self._standing.check(state)
+            else:
+                self._acquire(state, waits=True)
         except OSError as error:
-            self._lost(error)
+            # Out of descriptors, it cannot be seen whether anything has changed, and nothing has
+            # been touched.
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._isReceived():
+                self._lost(error)
         else:
             self._found(isOther=self._joins != before)
             if isBack:
@@ -213,6 +216,10 @@ class UDPInput(DatagramProtocol):
             return state.indexOf(self.model.interface) != self._boundTo
         except UnknownInterface:
             return False
+
+    def _isReceived(self) -> bool:
+        """Whether the port is open, and has joined what there is to join."""
+        return self._port is not None and (self._standing is None or self._standing.isJoined)
 
     def _lost(self, error: OSError) -> None:
         """Nothing is received: say so once, and try again now and then."""
