@@ -7,8 +7,10 @@ What made-up datagrams cost a relay, and the route beside those that get them.
 One relay has a bystander (500 datagrams a second), merges with windows of 50 ms and 10 s, a
 failover, twelve routes whose health is looked at, and a viewer; each attack sends so many datagrams
 a second to some of them.  It prints, for each: the relay's share of a core, how late the
-bystander's datagrams were, how many of them were lost, and by how much the relay's memory grew.  It
-needs Linux and no root: it moves into a network namespace of its own, and no packet leaves that.
+bystander's datagrams were, how many of them were lost, for how long the relay waited for a
+processor that others had (in the 100 ms in which it did so most: what is late by less says nothing
+of the relay), and by how much its memory grew, at most.  It needs Linux and no root: it moves into
+a network namespace of its own, and no packet leaves that.
 """
 
 from __future__ import annotations
@@ -143,6 +145,7 @@ def attack(name: str, rate: int, seconds: float) -> None:
     datagrams = attacks(random.Random(1))[name]
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sys.stdin.readline()  # until everything else is ready
         began, sent, good = time.monotonic(), 0, 0
         while (past := time.monotonic() - began) < seconds:
             for number in range(good, int(past * 200)):
@@ -269,6 +272,22 @@ def processorSeconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def waitedSeconds(process: int) -> float:
+    """For how long a process wanted a processor that something else had (proc(5), schedstat)."""
+    return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+
+
+def longestWait(process: int, isOver: Callable[[], bool], found: list[float]) -> None:
+    """Note for how long it did so, at most, within 100 ms."""
+    before = waitedSeconds(process)
+    found.append(0.0)
+    while not isOver():
+        time.sleep(0.1)
+        now = waitedSeconds(process)
+        found[0] = max(found[0], now - before)
+        before = now
+
+
 def memory(process: int, name: str) -> int:
     """Bytes: C{VmRSS}, what it has now, or C{VmHWM}, the most that it ever had."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
@@ -284,15 +303,22 @@ def measured(name: str, rate: int, seconds: float) -> dict[str, Any]:
         viewer = threading.Thread(target=watching, args=(isOver.is_set,))
         viewer.start()
         time.sleep(0.5)
+        waited: list[float] = []
+        clock = threading.Thread(target=longestWait, args=(relay, isOver.is_set, waited))
+        clock.start()
         bystander, before = Bystander(), memory(relay, "VmRSS")
+        command = [sys.executable, __file__, "--attack", name, "--rate", str(rate)]
+        command += ["--seconds", str(seconds)]
+        attacker = subprocess.Popen(command, stdin=subprocess.PIPE)
+        time.sleep(2.0)
         cpu, began = processorSeconds(relay), time.monotonic()
         bystander.begin()
-        command = [sys.executable, __file__, "--attack", name, "--rate", str(rate)]
-        subprocess.run([*command, "--seconds", str(seconds)], check=True)
+        attacker.communicate(b"\n")
         share = (processorSeconds(relay) - cpu) / (time.monotonic() - began)
         bystander.end()
         isOver.set()
         viewer.join()
+        clock.join()
         grown = memory(relay, "VmHWM") - before
     late = sorted(bystander.late) or [0.0]
     return {
@@ -304,6 +330,7 @@ def measured(name: str, rate: int, seconds: float) -> dict[str, Any]:
         "p50": round(late[len(late) // 2] * 1000, 1),
         "p99": round(late[len(late) * 99 // 100] * 1000, 1),
         "most": round(late[-1] * 1000, 1),
+        "waited": round(waited[0] * 1000, 1),
         "grown": round(grown / 1e6, 1),
     }
 
@@ -327,15 +354,15 @@ def main() -> None:
         os.execvp("unshare", [*inside, *sys.argv])
     names = options.only.split(",") if options.only else attacks(random.Random(1))
     found = []
-    print("| attack | cores | lost | late: median, 99 %, most (ms) | memory (MB) |")
-    print("|---|---|---|---|---|")
+    print("| attack | cores | lost | late: median, 99 %, most (ms) | waited (ms) | memory (MB) |")
+    print("|---|---|---|---|---|---|")
     for name in names:
         one = measured(name, options.rate, options.seconds)
         found.append(one)
         late = f"{one['p50']}, {one['p99']}, {one['most']}"
         print(
             f"| {name} | {one['cores']:.2f} | {one['lost']} of {one['sent']:,} | {late} "
-            f"| {one['grown']} |",
+            f"| {one['waited']} | {one['grown']} |",
             flush=True,
         )
     if options.json is not None:

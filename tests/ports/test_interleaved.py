@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Any
@@ -156,6 +157,32 @@ def test_aLongHeadIsNotSearchedAgainAndAgain() -> None:
     parser = InterleavedParser(maxHead=1_000_000)
     for _ in range(200_000):
         assert not list(parser.feed(b"x"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Content-Length: 1" + b" " * 16000 + b"1",
+        b"Content-Length" + b" " * 16000,
+        b"Content-Length:" + b" 1" * 8000,
+        b"Content-Length: 1\r" * 900,
+        b"a\n" * 8000,
+    ],
+    ids=["spaces", "no colon", "numbers", "returns", "lines"],
+)
+def test_aHeadTakesTimeByItsLength(line: bytes) -> None:
+    """Whatever is in it; where a head took the square of its length, this took a minute."""
+    for _ in range(20):
+        with contextlib.suppress(InterleavingError):
+            list(InterleavedParser().feed(b"X\r\n" + line + b"\r\n\r\n"))
+
+
+@pytest.mark.timeout(20)
+def test_emptyLinesTakeTimeByTheirNumber() -> None:
+    """Between frames, too, however many come at once."""
+    parser = InterleavedParser()
+    assert sum(1 for _ in parser.feed(b"\r\n$\0\0\0" * 100_000)) == 100_000
 
 
 # --- The protocol ----------------------------------------------------------------------------

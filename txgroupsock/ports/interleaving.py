@@ -17,6 +17,7 @@ from attrs import frozen
 _DOLLAR = ord("$")
 _HEAD = struct.Struct("!xBH")  # the dollar sign, a channel, a length
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_NEWLINES = re.compile(rb"[\r\n]+")
 _CONTENT_LENGTH = b"content-length"
 
 
@@ -84,8 +85,9 @@ class InterleavedParser:
 
     def _skipEmptyLines(self) -> None:
         """Where a message may begin, empty lines are nothing (RFC 7826 section 20.2.1)."""
-        if self._buffer and self._buffer[0] in b"\r\n":
-            self._buffer = self._buffer.lstrip(b"\r\n")
+        found = _NEWLINES.match(self._buffer)
+        if found is not None:
+            del self._buffer[: found.end()]
 
     def _frame(self) -> InterleavedFrame | None:
         if len(self._buffer) < _HEAD.size:

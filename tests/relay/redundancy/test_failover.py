@@ -207,3 +207,18 @@ def test_whatCannotBeIsSaid(options: dict[str, Any], said: str) -> None:
     """A policy that there cannot be is a ValueError."""
     with pytest.raises(ValueError, match=said):
         Policy(**options)
+
+
+@pytest.mark.parametrize("losing", [-1, 0])
+@pytest.mark.parametrize("ssrc", [0, 9])
+def test_lossIsThatOfTheStream(losing: int, ssrc: int) -> None:
+    """Error correction and other streams beside one neither look like a loss nor hide one."""
+    watched = Watched(lossRate=0.1, sequencing=RTP())
+    for second in range(6):
+        for number in range(100):
+            watched.flow(0.01, 0, 1, losing=losing)
+            beside = bytearray(rtp(second * 100 + number + 1500, ssrc))
+            beside[1] = 127
+            watched.legs[0].give(run(bytes(beside)))
+    assert watched.input.active == (1 if losing == 0 else 0)
+    watched.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.prevailing import Prevailing
 from txgroupsock.relay.redundancy.boundary import Boundary
 from txgroupsock.relay.redundancy.sequencing import Sequencing, portion
 
@@ -64,7 +65,8 @@ class Candidate:
     goodSince: float | None = None
     lossRate: float = 0.0
     last: bytes = b""
-    _key: int | None = None
+    _name: bytes = b""  # of the stream whose numbers are followed
+    _prevailing: Prevailing = field(factory=Prevailing)
     _next: int = 0
     _missed: int = 0
     _had: int = 0
@@ -85,7 +87,12 @@ class Candidate:
             self._until = now + LOSS_INTERVAL
         half = sequencing.modulus // 2
         for part in sequencing.parts(run):
-            if part.key == self._key:
+            name = (part.key << 8 | part.kind).to_bytes(8, "big")
+            # What takes turns with the stream goes on where that ended; all else is beside it.
+            isInTurn = part.number == self._next and name[:7] == self._name[:7]
+            if not isInTurn and not self._prevailing.has(name, now, part.length, isTS=False):
+                continue
+            if isInTurn or name == self._name:
                 ahead = (part.number - self._next + half) % sequencing.modulus - half
                 # What comes late had been counted as missed; a jump is a stream that began anew.
                 if abs(ahead) <= 3000:  # MAX_DROPOUT of RFC 3550 appendix A.1
@@ -93,7 +100,7 @@ class Candidate:
                 if ahead < 0 and ahead + part.length <= 0 and ahead >= -3000:
                     self._had += part.length
                     continue
-            self._key = part.key
+            self._name = name
             self._next = (part.number + part.length) % sequencing.modulus
             self._had += part.length
 

@@ -24,6 +24,11 @@ const DROPS = {
   ],
   stray: ["they are of another stream than is given on", "Look at what each leg receives."],
   unnumbered: ["they have no sequence number", "Look at what each leg receives, and at by."],
+  "not TS": ["they are no packets of the transport stream", "Look at what else is sent there."],
+  "other stream": ["they are RTP of another stream", "Look at what else is sent there."],
+  RTCP: ["they are reports of RTCP", ""],
+  "not RTP": ["they are no RTP", "Ask for it by /udp/, or look at what is sent there."],
+  empty: ["they have no payload", ""],
   rate: ["more came than the output's rate allows", "Raise the rate of the output, or send less."],
   lookup: ["the output's host name has not been found yet", "Check the name, and this host's DNS."],
   ENETUNREACH: [
