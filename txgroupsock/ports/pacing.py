@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorCore
 
-from txgroupsock.primitives.batch import BatchMemory
+from txgroupsock.primitives.batchmemory import BatchMemory
 
 WAKE_UPS: Final = 8
 """A port looks at its rate once in so many wake-ups."""

@@ -8,10 +8,12 @@ is counted, what a caller does wrong is raised, and neither closes the port.
 
 from __future__ import annotations
 
+import os
 import socket
 import warnings
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -38,14 +40,14 @@ from txgroupsock.interfaces import (
     ISourceMulticastTransport,
 )
 from txgroupsock.ports.address import checkDestination
-from txgroupsock.ports.delivery import receivingFor
+from txgroupsock.ports.delivery import ceaseToCoalesce, receivingFor
 from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
 from txgroupsock.ports.multicast import MulticastTransport
 from txgroupsock.ports.pacing import Shared, checkLatency
 from txgroupsock.ports.receiver import ReceivingTransport
 from txgroupsock.ports.sender import DatagramSender, SendingTransport
-from txgroupsock.ports.spread import openHelper
+from txgroupsock.ports.spread import Share, openHelper
 from txgroupsock.ports.statistics import PortStatistics, kernelDrops
 from txgroupsock.primitives import (
     Environment,
@@ -115,7 +117,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         if maxPacketSize < 1:
             raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
         self.reactor = reactor
-        self.protocol = protocol
+        self._protocol = protocol
         self.port = port
         self.interface = interface
         self.maxPacketSize = maxPacketSize
@@ -136,6 +138,9 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._helpers: list[UDPPort] = []
         self._peer: tuple[tuple[str, int], ...] = ()
         self._closing = []
+        self._pending = deque()
+        self._undo = ExitStack()
+        self._openedBy = 0
 
     def __repr__(self) -> str:
         state = "not listening"
@@ -197,7 +202,8 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._sender = DatagramSender(
             sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
         )
-        self._held = ()
+        self._pending.clear()
+        self._openedBy = os.getpid()
         try:
             self.useProtocol(self.protocol)
         except GroupsockError as error:
@@ -213,19 +219,28 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     def useProtocol(self, protocol: AbstractDatagramProtocol) -> None:
         """
-        Give what arrives to a protocol from now on, in the form that it wants; the caller
-        starts it.
+        Give what arrives to a protocol from now on, and what has been read already, in the form
+        that it wants; the caller starts it.  Setting C{protocol} does the same.
 
         @raise GroupsockError: the kernel cannot tell what this protocol asks for.
         """
-        self.protocol = protocol
+        self._protocol = protocol
         self._prefix = ""
-        self._pace()
-        self._receiving, self._delivery = receivingFor(self, self._shared.memory)
         self._reportDestinationError = None
+        self._undo.close()
+        self._receiving, self._delivery = receivingFor(self, self._shared.memory, self._undo)
         if IDestinationErrorReceiver.providedBy(protocol):
             recordDestinationErrors(self.socket)
+            self._undo.callback(recordDestinationErrors, self.socket, wanted=False)
             self._reportDestinationError = protocol.destinationFailed
+        if self._pending:
+            read = list(self._pending)
+            self._pending.clear()
+            self._pending += self._delivery.instead(read)
+        self._pace()
+        for each in self._helpers:
+            share: Any = Share(protocol)
+            each.useProtocol(share)
 
     @property
     def latency(self) -> float:
@@ -353,6 +368,9 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self.reactor.removeWriter(self)
         self.connected = False
         self._sender.close()
+        self._cancelInTurn()
+        self._pending.clear()
+        self._leaveSocket()
         while self._helpers:
             self._helpers.pop().connectionLost()
         with suppress(OSError):  # somebody else closed the descriptor
@@ -360,6 +378,18 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         closing, self._closing = self._closing, []
         for each in closing:
             each.callback(None)
+
+    def _leaveSocket(self) -> None:
+        """
+        Take back what changes how a socket is read: somebody may have another descriptor of it.
+
+        Not in a child of the process that opened it: that may go on.
+        """
+        undo = self._undo.pop_all()
+        if self._openedBy == os.getpid():
+            with suppress(OSError):
+                undo.close()
+                ceaseToCoalesce(self.socket)
 
     def stopProducing(self) -> None:
         """Close the port."""
