@@ -392,7 +392,8 @@ class _Play:
     """Three ports, and what happens while their protocols are given something."""
 
     def __init__(self, opened: ExitStack, kinds: tuple[type[_Plain], ...], ways: tuple[str, ...]):
-        self.waker = _Waker()
+        made: Any = _Waker
+        self.waker: _Waker = made()
         self.protocols = [kind() for kind in kinds]
         self.sent: list[list[bytes]] = [[], [], []]
         self._senders = [

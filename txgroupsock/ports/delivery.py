@@ -265,5 +265,5 @@ def ceaseToCoalesce(sock: Any) -> None:
             _, ancillary, _, _ = sock.recvmsg(0, _ROOM, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             if not any(kind == UDP_GRO for level, kind, _ in ancillary):
                 break
-            sock.recv(0, socket.MSG_DONTWAIT)
+            sock.recv(1, socket.MSG_DONTWAIT)
     coalesceArrivals(sock, wanted=False)
