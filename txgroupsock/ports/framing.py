@@ -43,7 +43,8 @@ class FramedDatagrams(Int16StringReceiver):
         @param protocol: started when the connection is made, and stopped when it is lost.
         @param peer: what address it knows the other end by; that of the connection if left out.
         """
-        self.protocol = protocol
+        self._protocol = protocol
+        self._buffer = bytearray()
         self._peer = peer
         self._congestion: Congestion | None = None
 
@@ -53,6 +54,17 @@ class FramedDatagrams(Int16StringReceiver):
         made = self.datagramTransport
         return StreamStatistics() if made is None else made.statistics
 
+    @property
+    def protocol(self) -> AbstractDatagramProtocol:
+        """What gets the datagrams; may be set at any time, and whoever sets it starts it."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: AbstractDatagramProtocol) -> None:
+        self._protocol = protocol
+        if self.datagramTransport is not None:
+            self.datagramTransport.protocol = protocol
+
     def connectionMade(self) -> None:
         """Start the datagram protocol."""
         stream: Any = self.transport
@@ -61,6 +73,23 @@ class FramedDatagrams(Int16StringReceiver):
             stream, congestion, self.protocol, _framed, congestion.loseConnection, self._peer
         )
         self.protocol.makeConnection(self.datagramTransport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take what has come.
+
+        A datagram is out of the buffer before it is handed over: unlike Twisted's, this may be
+        called again from within L{stringReceived}, as it is when that has the reactor turn.
+        """
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size and not self.paused:
+            end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+            if len(buffer) < end:
+                return
+            string = bytes(buffer[_LENGTH.size : end])
+            del buffer[:end]
+            self.stringReceived(string)
 
     def stringReceived(self, string: bytes) -> None:
         """Hand a datagram to the protocol."""
