@@ -10,30 +10,25 @@ import socket
 from array import array
 from collections import deque
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from attrs import evolve
 from twisted.logger import Logger
 
 from txgroupsock.interfaces import IArrivalReceiver, IRunReceiver
+from txgroupsock.ports.asked import Asked
 from txgroupsock.primitives.arrival import Arrival, receiveArrivals, recordArrivals
 from txgroupsock.primitives.batch import (
     Batch,
     Single,
     canBatch,
-    coalesceArrivals,
     dataWaits,
 )
 from txgroupsock.primitives.batchmemory import LARGEST, BatchMemory, Lendable
-from txgroupsock.primitives.constants import UDP_GRO
 from txgroupsock.primitives.run import Run
 
 Piece: TypeAlias = tuple[Any, int, Any]
 """Data, the size of each datagram in it but the last, and the sender; or, for that, an Arrival."""
-
-_MOST_TRAINS: Final = 4096
-_ROOM: Final = 256
 
 
 class Receiving(Protocol):
@@ -230,40 +225,21 @@ class ArrivalDelivery(Delivery):
         )
 
 
-def receivingFor(port: Any, memory: BatchMemory, undo: ExitStack) -> tuple[Receiving, Delivery]:
+def receivingFor(port: Any, memory: BatchMemory, asked: Asked) -> tuple[Receiving, Delivery]:
     """
     How an open port is to receive, and to hand over what it receives.
 
     @param memory: what to receive into.
-    @param undo: gets what takes back what is asked of the kernel for this protocol alone.
+    @param asked: what is asked of the kernel for that.
     """
     sock = port.socket
     if IArrivalReceiver.providedBy(port.protocol):
-        undo.callback(recordArrivals, sock, wanted=False)
-        recordArrivals(sock)
+        asked.ask(recordArrivals)
         return Detailed(memory), ArrivalDelivery(port)
     receiving: Receiving = Single()
     # Not for what is only like a socket, such as those of txgroupsock.testing.
     if canBatch() and isinstance(sock, socket.socket):
-        coalesceArrivals(sock)
+        asked.askForTrains()
         receiving = Batch(sock.family, memory)
     isForRuns = IRunReceiver.providedBy(port.protocol)
     return receiving, RunDelivery(port) if isForRuns else Delivery(port)
-
-
-def ceaseToCoalesce(sock: Any) -> None:
-    """
-    Leave a socket as whoever has another descriptor of it expects it: one datagram at a time.
-
-    Trains at the head of what waits, which none but UDP_GRO can tell from one large datagram,
-    are dropped.
-    """
-    if not isinstance(sock, socket.socket) or UDP_GRO is None:
-        return
-    with suppress(OSError):
-        for _ in range(_MOST_TRAINS):
-            _, ancillary, _, _ = sock.recvmsg(0, _ROOM, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            if not any(kind == UDP_GRO for level, kind, _ in ancillary):
-                break
-            sock.recv(1, socket.MSG_DONTWAIT)
-    coalesceArrivals(sock, wanted=False)

@@ -62,6 +62,14 @@ class HandingOver:
                 pending[index] = (memoryview(bytes(data)), size, sender)
         return self._isReading
 
+    def _handOverBy(self, delivery: Delivery) -> None:
+        """Hand over to another protocol from now on, also what was read for the one before."""
+        self._delivery = delivery
+        if self._pending:
+            read = list(self._pending)
+            self._pending.clear()
+            self._pending += delivery.instead(read)
+
     def _handOverRead(self, pieces: list[Piece], receiving: Receiving) -> None:
         """Hand over what has just been read, while nobody else receives into where it lies."""
         delivery = self._delivery

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -266,6 +267,17 @@ class ReceivingTransport(HandingOver):
     def stopReading(self) -> None:
         """Twisted's other name for L{pauseProducing}."""
         self.pauseProducing()
+
+    def _survives(self, reason: Failure) -> bool:
+        """Take the error that the reactor took for the end of a connection, if it is that."""
+        if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
+            survives = self.doRead() is None
+        else:  # while only writing; or the reactor is stopping
+            isForThat = reason.check(ConnectionLost) is not None and not self._isWatched
+            survives = isForThat and self._takeError()
+        if survives:
+            self._watchAnew()
+        return survives
 
     def _watchAnew(self) -> None:
         """

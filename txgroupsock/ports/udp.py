@@ -8,18 +8,17 @@ is counted, what a caller does wrong is raised, and neither closes the port.
 
 from __future__ import annotations
 
-import os
 import socket
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     ILoggingContext,
@@ -40,7 +39,8 @@ from txgroupsock.interfaces import (
     ISourceMulticastTransport,
 )
 from txgroupsock.ports.address import checkDestination
-from txgroupsock.ports.delivery import ceaseToCoalesce, receivingFor
+from txgroupsock.ports.asked import Asked
+from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
 from txgroupsock.ports.memberships import Memberships
 from txgroupsock.ports.multicast import MulticastTransport
@@ -139,8 +139,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._peer: tuple[tuple[str, int], ...] = ()
         self._closing = []
         self._pending = deque()
-        self._undo = ExitStack()
-        self._openedBy = 0
 
     def __repr__(self) -> str:
         state = "not listening"
@@ -203,7 +201,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
         )
         self._pending.clear()
-        self._openedBy = os.getpid()
+        self._asked = Asked(sock)
         try:
             self.useProtocol(self.protocol)
         except GroupsockError as error:
@@ -221,23 +219,18 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         """
         Give what arrives to a protocol from now on, and what has been read already, in the form
         that it wants; the caller starts it.  Setting C{protocol} does the same.
-
         @raise GroupsockError: the kernel cannot tell what this protocol asks for.
         """
         self._protocol = protocol
         self._prefix = ""
         self._reportDestinationError = None
-        self._undo.close()
-        self._receiving, self._delivery = receivingFor(self, self._shared.memory, self._undo)
-        if IDestinationErrorReceiver.providedBy(protocol):
-            recordDestinationErrors(self.socket)
-            self._undo.callback(recordDestinationErrors, self.socket, wanted=False)
-            self._reportDestinationError = protocol.destinationFailed
-        if self._pending:
-            read = list(self._pending)
-            self._pending.clear()
-            self._pending += self._delivery.instead(read)
+        self._asked.takeBack()
+        self._receiving, delivery = receivingFor(self, self._shared.memory, self._asked)
+        self._handOverBy(delivery)
         self._pace()
+        if IDestinationErrorReceiver.providedBy(protocol):
+            self._asked.ask(recordDestinationErrors)
+            self._reportDestinationError = protocol.destinationFailed
         for each in self._helpers:
             share: Any = Share(protocol)
             each.useProtocol(share)
@@ -352,17 +345,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             self._log.failure("{port} failed in stopProtocol", port=self)
         self._giveBack()
 
-    def _survives(self, reason: Failure) -> bool:
-        """Take the error that the reactor took for the end of a connection, if it is that."""
-        if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
-            survives = self.doRead() is None
-        else:  # while only writing; or the reactor is stopping
-            isForThat = reason.check(ConnectionLost) is not None and not self._isWatched
-            survives = isForThat and self._takeError()
-        if survives:
-            self._watchAnew()
-        return survives
-
     def _giveBack(self) -> None:
         self.pauseProducing()
         self.reactor.removeWriter(self)
@@ -370,7 +352,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._sender.close()
         self._cancelInTurn()
         self._pending.clear()
-        self._leaveSocket()
+        self._asked.leave()
         while self._helpers:
             self._helpers.pop().connectionLost()
         with suppress(OSError):  # somebody else closed the descriptor
@@ -378,18 +360,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         closing, self._closing = self._closing, []
         for each in closing:
             each.callback(None)
-
-    def _leaveSocket(self) -> None:
-        """
-        Take back what changes how a socket is read: somebody may have another descriptor of it.
-
-        Not in a child of the process that opened it: that may go on.
-        """
-        undo = self._undo.pop_all()
-        if self._openedBy == os.getpid():
-            with suppress(OSError):
-                undo.close()
-                ceaseToCoalesce(self.socket)
 
     def stopProducing(self) -> None:
         """Close the port."""
