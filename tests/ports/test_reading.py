@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from zope.interface import directlyProvides
 
+from tests.ports.kinds import KINDS, ArrivalKind, PlainKind, RunKind, Waker, sendNumbered
 from tests.ports.support import IP_RECVERR, OpenSocket, Recorder, addressOf, failing, openFake
-from tests.ports.test_reentry import KINDS, _Arrivals, _Plain, _Runs, _send, _Waker, open_, waker
+from tests.ports.test_reentry import open_, waker
 from tests.ports.test_runs import train
 from txgroupsock import UDPPort
 from txgroupsock.interfaces import IDestinationErrorReceiver
@@ -31,19 +32,19 @@ class TestLone:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_aQueueIsDrained(
-        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[_Plain]
+        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[PlainKind]
     ) -> None:
         """All that waits is read in the turn that finds it."""
         protocol = kind()
         port = open_(protocol)
         port._lone = 16
-        sent = _send(openSocket(), port, b"AAA", 0, 100)
+        sent = sendNumbered(openSocket(), port, b"AAA", 0, 100)
         port.doRead()
         assert protocol.log.payloads == sent
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_emptyOnesWait(
-        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[_Plain]
+        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[PlainKind]
     ) -> None:
         """A stream of empty datagrams is no exception."""
         protocol = kind()
@@ -57,15 +58,15 @@ class TestLone:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_whatComesDuringATurn(
-        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[_Plain]
+        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[PlainKind]
     ) -> None:
         """What comes while a protocol takes its time over one datagram is read in that turn."""
         protocol = kind()
         port = open_(protocol)
         port._lone = 16
         sender = openSocket()
-        sent = _send(sender, port, b"AAA", 0, 1)
-        protocol.log.during.append(lambda: sent.extend(_send(sender, port, b"AAA", 1, 3)))
+        sent = sendNumbered(sender, port, b"AAA", 0, 1)
+        protocol.log.during.append(lambda: sent.extend(sendNumbered(sender, port, b"AAA", 1, 3)))
         port.doRead()
         assert protocol.log.payloads == sent
 
@@ -79,15 +80,15 @@ class TestLone:
         port.connectionLost()
 
     def test_itStaysLone(
-        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, waker: _Waker
+        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, waker: Waker
     ) -> None:
         """Where one comes at a time, they go on being read one by one."""
-        port = open_(_Runs())
+        port = open_(RunKind())
         if isinstance(port._receiving, Single):
             pytest.skip("only reading tells there")
         sender = openSocket()
         for number in range(40):
-            _send(sender, port, b"AAA", number, 1)
+            sendNumbered(sender, port, b"AAA", number, 1)
             waker.iterate()
         assert port._lone > 16
 
@@ -101,23 +102,23 @@ class TestProtocol:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        waker: _Waker,
-        before: type[_Plain],
-        after: type[_Plain],
+        waker: Waker,
+        before: type[PlainKind],
+        after: type[PlainKind],
     ) -> None:
         """What has been read already goes to the new one, and so does all that comes."""
         first, second = before(), after()
         port = open_(first)
         sent: list[bytes] = []
         for _ in range(5):
-            sent += _send(openSocket(), port, b"AAA", len(sent), 1)
+            sent += sendNumbered(openSocket(), port, b"AAA", len(sent), 1)
 
         def change() -> None:
             port.protocol = second
 
         first.log.during.append(change)
         port.doRead()
-        sent += _send(openSocket(), port, b"AAA", 5, 3)
+        sent += sendNumbered(openSocket(), port, b"AAA", 5, 3)
         waker.iterate()
         assert (first.log.payloads, second.log.payloads) == (sent[:1], sent[1:])
         assert port.protocol is second
@@ -127,8 +128,8 @@ class TestProtocol:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        before: type[_Plain],
-        after: type[_Plain],
+        before: type[PlainKind],
+        after: type[PlainKind],
     ) -> None:
         """The new one gets the datagrams of a train that waits one by one, if it wants them so."""
         first, second = before(), after()
@@ -149,16 +150,16 @@ class TestProtocol:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        waker: _Waker,
-        before: type[_Plain],
-        after: type[_Plain],
+        waker: Waker,
+        before: type[PlainKind],
+        after: type[PlainKind],
     ) -> None:
         """What is kept while a port is paused goes to the protocol that there is then."""
         first, second = before(), after()
         port = open_(first)
         sent: list[bytes] = []
         for _ in range(4):
-            sent += _send(openSocket(), port, b"AAA", len(sent), 1)
+            sent += sendNumbered(openSocket(), port, b"AAA", len(sent), 1)
         first.log.during.append(port.pauseProducing)
         port.doRead()
         port.protocol = second
@@ -182,7 +183,7 @@ def test_protocolOfAClosedPort() -> None:
 
 def test_maxPacketSize(open_: Callable[..., UDPPort], openSocket: OpenSocket) -> None:
     """The largest datagram may be set at any time, for a protocol that wants the rest too."""
-    protocol = _Arrivals()
+    protocol = ArrivalKind()
     port = open_(protocol)
     sender = openSocket()
     sender.sendto(b"12345678", addressOf(port))
@@ -201,7 +202,11 @@ class TestOtherDescriptors:
     @pytest.mark.parametrize("waits", [False, True])
     @pytest.mark.parametrize("kind", KINDS)
     def test_noTrains(
-        self, open_: Callable[..., UDPPort], openSocket: OpenSocket, kind: type[_Plain], waits: bool
+        self,
+        open_: Callable[..., UDPPort],
+        openSocket: OpenSocket,
+        kind: type[PlainKind],
+        waits: bool,
     ) -> None:
         """Once the port is closed, whoever reads gets one datagram at a time."""
         port = open_(kind())
@@ -213,7 +218,7 @@ class TestOtherDescriptors:
                 train(sender, [b"old%d" % number for number in range(10)], address)
             port.connectionLost()
             train(sender, [b"new%d" % number for number in range(5)], address)
-            got = []
+            got: list[bytes] = []
             while len(got) < 20 and (not got or got[-1] != b"new4"):
                 got.append(other.recv(65536))
             assert got[-5:] == [b"new%d" % number for number in range(5)]
@@ -222,7 +227,7 @@ class TestOtherDescriptors:
     @pytest.mark.parametrize("how", ["close", "change"])
     def test_options(self, open_: Callable[..., UDPPort], how: str) -> None:
         """What a protocol asked the kernel for ends with it, or with its port."""
-        protocol = _Arrivals()
+        protocol = ArrivalKind()
         directlyProvides(protocol, IDestinationErrorReceiver)
         protocol.destinationFailed = print  # type: ignore[attr-defined]
         port = open_(protocol)
@@ -236,32 +241,32 @@ class TestOtherDescriptors:
             if how == "close":
                 port.connectionLost()
             else:
-                port.protocol = _Plain()
+                port.protocol = PlainKind()
             assert not any(other.getsockopt(*each) for each in options)  # type: ignore[arg-type]
 
 
 _FORKED = """
 import os, socket
-from tests.ports.test_reentry import _Arrivals, _Plain, _Runs, _send, _Waker
+from tests.ports.kinds import ArrivalKind, PlainKind, RunKind, Waker, sendNumbered
 from txgroupsock import UDPPort
 from txgroupsock.primitives.batchmemory import BatchMemory
 from txgroupsock.primitives.constants import UDP_GRO, IP_PKTINFO
-waker = _Waker()
-runs, arrivals = _Runs(), _Arrivals()
+waker = Waker()
+runs, arrivals = RunKind(), ArrivalKind()
 ports = [UDPPort(waker, each, 0, "127.0.0.1", shared=None) for each in (runs, arrivals)]
 for port in ports:
     port.startListening()
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-sent = _send(sender, ports[0], b"parent", 0, 2)
+sent = sendNumbered(sender, ports[0], b"parent", 0, 2)
 
 def fork():
     child = os.fork()
     if not child:
-        other = _Plain()
+        other = PlainKind()
         own = UDPPort(waker, other, 0, "127.0.0.1", shared=ports[0]._shared)
         own.startListening()
         ports[0]._shared.memory.isLent = False  # it receives into the very same addresses
-        mine = _send(sender, own, b"child_", 0, 2)
+        mine = sendNumbered(sender, own, b"child_", 0, 2)
         own.doRead()
         for port in ports:
             port.connectionLost()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -15,91 +13,26 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.testing import MemoryReactorClock
-from zope.interface import implementer
 
+from tests.ports.kinds import KINDS, ArrivalKind, PlainKind, Waker, sendNumbered
 from tests.ports.support import Listen, OpenSocket, addressOf, turn
 from tests.ports.test_runs import train
 from txgroupsock import UDPPort
-from txgroupsock.interfaces import IArrivalReceiver, IRunReceiver
 from txgroupsock.ports.pacing import Shared
-from txgroupsock.primitives import Arrival
 from txgroupsock.primitives.batch import Single
-from txgroupsock.primitives.run import Run
-
-
-@define(eq=False)
-class _Log:
-    """
-    Keeps what a protocol is given.
-
-    @ivar during: what is called, once each, while something is being given.
-    @ivar changed: whether what was given was no longer the same when that returned.
-    """
-
-    payloads: list[bytes] = field(factory=list)
-    during: deque[Callable[[], Any]] = field(factory=deque)
-    changed: bool = False
-    depth: int = 0
-
-    def add(self, payloads: list[bytes]) -> None:
-        self.payloads += payloads
-        self.depth += 1
-        if self.during and self.depth < 10:
-            self.during.popleft()()
-        self.depth -= 1
-
-
-class _Plain(DatagramProtocol):
-    noisy = False
-
-    def __init__(self) -> None:
-        self.log = _Log()
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.log.add([datagram])
-
-
-@implementer(IRunReceiver)
-class _Runs(_Plain):
-    def runReceived(self, run: Run) -> None:
-        given = [bytes(payload) for payload in run]
-        self.log.add(given)
-        self.log.changed |= [bytes(payload) for payload in run] != given
-
-
-@implementer(IArrivalReceiver)
-class _Arrivals(_Plain):
-    def datagramArrived(self, datagram: bytes, arrival: Arrival) -> None:
-        self.log.add([datagram])
-
-
-KINDS = [_Plain, _Runs, _Arrivals]
-
-
-class _Waker(MemoryReactorClock):
-    """A reactor that turns when it is told to."""
-
-    def iterate(self, delay: float = 0.001) -> None:
-        self.advance(delay)
-        for port in select.select(list(self.readers), [], [], 0)[0]:
-            if port in self.readers:
-                port.doRead()
 
 
 @pytest.fixture
-def waker() -> _Waker:
+def waker() -> Waker:
     """A reactor that turns when it is told to."""
-    made: Any = _Waker
+    made: Any = Waker
     return made()  # type: ignore[no-any-return]
 
 
 @pytest.fixture(params=["batch", "single"])
-def open_(request: pytest.FixtureRequest, waker: _Waker) -> Iterator[Callable[..., UDPPort]]:
+def open_(request: pytest.FixtureRequest, waker: Waker) -> Iterator[Callable[..., UDPPort]]:
     """Opens ports that share what they receive into, over both ways to receive."""
     shared = Shared(waker)
     with ExitStack() as opened:
@@ -108,18 +41,11 @@ def open_(request: pytest.FixtureRequest, waker: _Waker) -> Iterator[Callable[..
             port = UDPPort(waker, protocol, 0, "127.0.0.1", shared=shared, **options)
             port.startListening()
             opened.callback(port.connectionLost)
-            if request.param == "single" and not isinstance(protocol, _Arrivals):
+            if request.param == "single" and not isinstance(protocol, ArrivalKind):
                 port._receiving = Single()
             return port
 
         yield open__
-
-
-def _send(sender: socket.socket, port: UDPPort, name: bytes, first: int, count: int) -> list[bytes]:
-    payloads = [b"%s%03d" % (name, number) for number in range(first, first + count)]
-    for payload in payloads:
-        sender.sendto(payload, addressOf(port))
-    return payloads
 
 
 @pytest.mark.parametrize("isLone", [False, True], ids=["many", "lone"])
@@ -130,8 +56,8 @@ class TestBetweenPorts:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        kind: type[_Plain],
-        other: type[_Plain],
+        kind: type[PlainKind],
+        other: type[PlainKind],
         isLone: bool,
     ) -> None:
         """A protocol that has another port read gets its own datagrams, and so does the other."""
@@ -139,8 +65,8 @@ class TestBetweenPorts:
         port, second = open_(ours), open_(theirs)
         port._lone = second._lone = 16 * isLone
         sender = openSocket()
-        sent = _send(sender, port, b"AAA", 0, 5)
-        foreign = _send(sender, second, b"BBB", 0, 5)
+        sent = sendNumbered(sender, port, b"AAA", 0, 5)
+        foreign = sendNumbered(sender, second, b"BBB", 0, 5)
         ours.log.during.append(second.doRead)
         port.doRead()
         assert (ours.log.payloads, theirs.log.payloads) == (sent, foreign)
@@ -154,7 +80,7 @@ class TestSamePort:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        kind: type[_Plain],
+        kind: type[PlainKind],
         isLone: bool,
     ) -> None:
         """A protocol that has its own port read gets everything once, in order."""
@@ -165,8 +91,8 @@ class TestSamePort:
         sent: list[bytes] = []
 
         def sendMore() -> None:
-            sent.extend(_send(sender, port, b"AAA", len(sent), 3))
-            sent.extend(_send(another, port, b"AA", len(sent), 2))
+            sent.extend(sendNumbered(sender, port, b"AAA", len(sent), 3))
+            sent.extend(sendNumbered(another, port, b"AA", len(sent), 2))
 
         def again() -> None:
             sendMore()
@@ -184,7 +110,7 @@ class TestSamePort:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        kind: type[_Plain],
+        kind: type[PlainKind],
         isLone: bool,
     ) -> None:
         """So it does if they come in trains."""
@@ -212,8 +138,8 @@ class TestSamePort:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        waker: _Waker,
-        kind: type[_Plain],
+        waker: Waker,
+        kind: type[PlainKind],
         isLone: bool,
     ) -> None:
         """A protocol that has the reactor turn gets in those turns what has been read already."""
@@ -222,7 +148,7 @@ class TestSamePort:
         port._lone = 16 * isLone
         sent: list[bytes] = []
         for _ in range(5):  # of different senders, so that no two are one run
-            sent += _send(openSocket(), port, b"AAA", len(sent), 1)
+            sent += sendNumbered(openSocket(), port, b"AAA", len(sent), 1)
         had: list[int] = []
 
         def waitForAll() -> None:
@@ -240,8 +166,8 @@ class TestSamePort:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        waker: _Waker,
-        kind: type[_Plain],
+        waker: Waker,
+        kind: type[PlainKind],
         isLone: bool,
     ) -> None:
         """A port that is paused, and goes on, in a turn that its protocol makes keeps the order."""
@@ -251,14 +177,14 @@ class TestSamePort:
         senders = [openSocket() for _ in range(3)]
         sent: list[bytes] = []
         for number in range(9):
-            sent += _send(senders[number % 3], port, b"AAA", number, 1)
+            sent += sendNumbered(senders[number % 3], port, b"AAA", number, 1)
 
         def pause() -> None:
             port.pauseProducing()
             waker.iterate()
             port.doRead()
             port.resumeProducing()
-            sent.extend(_send(senders[0], port, b"AAA", len(sent), 1))
+            sent.extend(sendNumbered(senders[0], port, b"AAA", len(sent), 1))
             waker.iterate()
 
         protocol.log.during.extend([pause, pause, port.pauseProducing])
@@ -272,8 +198,8 @@ class TestSamePort:
         self,
         open_: Callable[..., UDPPort],
         openSocket: OpenSocket,
-        waker: _Waker,
-        kind: type[_Plain],
+        waker: Waker,
+        kind: type[PlainKind],
         isLone: bool,
     ) -> None:
         """A port that is closed, and opened again, in such a turn begins with nothing."""
@@ -281,7 +207,7 @@ class TestSamePort:
         port = open_(protocol)
         port._lone = 16 * isLone
         for number in range(3):
-            _send(openSocket(), port, b"AAA", number, 1)
+            sendNumbered(openSocket(), port, b"AAA", number, 1)
         sent: list[bytes] = []
 
         def reopen() -> None:
@@ -289,7 +215,7 @@ class TestSamePort:
             waker.iterate()
             assert not port.connected
             port.startListening()
-            sent.extend(_send(openSocket(), port, b"BBB", 0, 3))
+            sent.extend(sendNumbered(openSocket(), port, b"BBB", 0, 3))
 
         protocol.log.during.append(reopen)
         waker.iterate()
@@ -300,7 +226,7 @@ class TestSamePort:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest_twisted.ensureDeferred
 async def test_realTurns(
-    reactor: Any, listen: Listen, openSocket: OpenSocket, kind: type[_Plain]
+    reactor: Any, listen: Listen, openSocket: OpenSocket, kind: type[PlainKind]
 ) -> None:
     """In turns of a real reactor inside one another, every protocol gets its own, in order."""
     if not hasattr(reactor, "mainLoop") or "Asyncio" in type(reactor).__name__:
@@ -313,7 +239,7 @@ async def test_realTurns(
 
     def sendMore() -> None:
         for port, payloads in zip(ports, sent, strict=True):
-            payloads += _send(sender, port, b"P%d" % port.getHost().port, len(payloads), 5)
+            payloads += sendNumbered(sender, port, b"P%d" % port.getHost().port, len(payloads), 5)
 
     def turnAround() -> None:
         sendMore()
@@ -343,7 +269,7 @@ from twisted.internet import asyncioreactor
 loop = asyncio.SelectorEventLoop()
 asyncioreactor.install(loop)
 from twisted.internet import reactor
-from tests.ports.test_reentry import KINDS, _send
+from tests.ports.kinds import KINDS, sendNumbered
 from txgroupsock import GroupsockReactor
 
 asyncio.Handle._run = lambda self: self._context.copy().run(self._callback, *self._args)
@@ -361,7 +287,7 @@ sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 kinds = [kind for kind in KINDS for _ in range(2)]
 protocols = [kind() for kind in kinds]
 ports = [listening.listenUDP(0, each, "127.0.0.1") for each in protocols]
-sent = [_send(sender, port, b"P%d" % index, 0, 5) for index, port in enumerate(ports)]
+sent = [sendNumbered(sender, port, b"P%d" % index, 0, 5) for index, port in enumerate(ports)]
 for protocol in protocols:
     protocol.log.during.extend([nested] * 2)
 
@@ -391,9 +317,11 @@ def test_nestedLoop() -> None:
 class _Play:
     """Three ports, and what happens while their protocols are given something."""
 
-    def __init__(self, opened: ExitStack, kinds: tuple[type[_Plain], ...], ways: tuple[str, ...]):
-        made: Any = _Waker
-        self.waker: _Waker = made()
+    def __init__(
+        self, opened: ExitStack, kinds: tuple[type[PlainKind], ...], ways: tuple[str, ...]
+    ):
+        made: Any = Waker
+        self.waker: Waker = made()
         self.protocols = [kind() for kind in kinds]
         self.sent: list[list[bytes]] = [[], [], []]
         self._senders = [
@@ -406,7 +334,7 @@ class _Play:
             port.startListening()
             opened.callback(port.connectionLost)
             port._lone = 16 * (way == "lone")
-            if way == "single" and not isinstance(protocol, _Arrivals):
+            if way == "single" and not isinstance(protocol, ArrivalKind):
                 port._receiving = Single()
             self.ports.append(port)
 
@@ -434,7 +362,7 @@ class _Play:
     def send(self, which: int) -> None:
         for number in range(4):
             sender, have = self._senders[number // 3], len(self.sent[which])
-            self.sent[which] += _send(sender, self.ports[which], b"P%d" % which, have, 1)
+            self.sent[which] += sendNumbered(sender, self.ports[which], b"P%d" % which, have, 1)
 
 
 _STEP = st.tuples(
@@ -449,7 +377,7 @@ _STEP = st.tuples(
     ways=st.tuples(*[st.sampled_from(["batch", "single", "lone"])] * 3),
 )
 def test_whateverProtocolsDo(
-    script: list[tuple[int, str, int]], kinds: tuple[type[_Plain], ...], ways: tuple[str, ...]
+    script: list[tuple[int, str, int]], kinds: tuple[type[PlainKind], ...], ways: tuple[str, ...]
 ) -> None:
     """Whatever protocols do while they are given something, each gets its own, once, in order."""
     with ExitStack() as opened:

@@ -162,7 +162,7 @@ class ReceivingTransport(HandingOver):
         before = self.statistics.datagramsReceived
         if self._reportDestinationError is not None:
             self._takeErrorReports()
-        if self._pending and not self._handOver():
+        if not self._isReading or (self._pending and not self._handOver()):
             return 0
         failure = self._read()
         if failure is not None:
@@ -382,10 +382,10 @@ class ReceivingTransport(HandingOver):
         """Empty the error queue."""
         if not hasattr(socket, "MSG_ERRQUEUE"):
             return
-        report = self._reportDestinationError
         with suppress(OSError):
             for _ in range(self.maxDatagrams):
                 found = receiveDestinationReport(self.socket)
+                report = self._reportDestinationError
                 if found is not None and report is not None:
                     try:
                         report(*found)
