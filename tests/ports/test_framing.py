@@ -110,6 +110,35 @@ def test_whatIsWrittenIsFramed(datagrams: list[bytes]) -> None:
     assert made.statistics.datagramsSent == len(datagrams)
 
 
+def test_moreComesMeanwhile() -> None:
+    """A protocol that has the connection read while it is given a datagram gets each one once."""
+    given: list[bytes] = []
+
+    class Reading(Listener):
+        def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+            given.append(datagram)
+            if datagram == b"one":
+                made.dataReceived(framed(b"three", b"four")[:9])
+
+    made, _ = overMemory(Reading())
+    made.dataReceived(framed(b"one", b"two"))
+    made.dataReceived(framed(b"three", b"four")[9:])
+    assert given == [b"one", b"two", b"three", b"four"]
+
+
+def test_theProtocolMayBeSet() -> None:
+    """Another protocol gets what comes from then on, on the same transport."""
+    first, second = Listener(), Listener()
+    made, _ = overMemory(first)
+    made.dataReceived(framed(b"one"))
+    made.protocol = second
+    made.dataReceived(framed(b"two"))
+    assert [[each[0] for each in listener.received] for listener in (first, second)] == [
+        [b"one"],
+        [b"two"],
+    ]
+
+
 def test_theLongestDatagramFits() -> None:
     """65,535 bytes; one more is refused as a UDP port refuses what is too long."""
     listener = Listener()

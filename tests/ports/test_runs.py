@@ -338,4 +338,4 @@ def test_memoryIsShared(listen: Listen) -> None:
 
 def _memoryOf(port: UDPPort) -> Any:
     receiving: Any = port._receiving
-    return receiving._memory
+    return receiving.memory

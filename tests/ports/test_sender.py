@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +32,7 @@ class Sending:
         self.statistics = PortStatistics()
         self.waits = 0
         self.refusals = 0
+        self.again: Callable[[], object] | None = None
         self.sender = DatagramSender(sock, self.statistics, self.wait, self.refused)
 
     def wait(self) -> None:
@@ -39,6 +40,8 @@ class Sending:
 
     def refused(self) -> None:
         self.refusals += 1
+        if self.again is not None:
+            self.again()
 
 
 def test_atOnce() -> None:
@@ -145,6 +148,29 @@ def test_everyEchoOnAConnectedSocket(number: int) -> None:
         assert sending.fake.sent == [b"x"]
         assert sending.statistics == PortStatistics(datagramsSent=1, bytesSent=1)
     assert sending.refusals == (number == errno.ECONNREFUSED)
+
+
+def test_flushedWhileRefused() -> None:
+    """Who is told of a refusal may have the queue flushed: all is sent once, and in order."""
+    sending = Sending([AGAIN, ConnectionRefusedError(errno.ECONNREFUSED, ""), *[None] * 5])
+    for payload in (b"1", b"2", b"3"):
+        sending.sender.send(payload, None)
+    sending.again = sending.sender.flush
+    assert sending.sender.flush()
+    assert sending.fake.sent == [b"1", b"2", b"3"]
+    assert sending.refusals == 1
+    assert sending.statistics.datagramsQueued == 0
+
+
+def test_closedWhileRefused() -> None:
+    """So may it be closed: nothing more is sent."""
+    sending = Sending([AGAIN, ConnectionRefusedError(errno.ECONNREFUSED, ""), *[None] * 5])
+    for payload in (b"1", b"2", b"3"):
+        sending.sender.send(payload, None)
+    sending.again = sending.sender.close
+    sending.sender.flush()
+    assert sending.fake.sent == [b"1"]
+    assert sending.statistics.datagramsDropped == 2
 
 
 def test_secondErrorOnAConnectedSocket() -> None:

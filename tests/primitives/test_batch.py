@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.primitives.batch import (
-    LARGEST,
-    Batch,
-    BatchMemory,
-    Piece,
-    Single,
-    canBatch,
-    coalesceArrivals,
-)
+from txgroupsock.primitives.batch import Batch, Piece, Single, canBatch, coalesceArrivals
+from txgroupsock.primitives.batchmemory import LARGEST, BatchMemory
 from txgroupsock.primitives.constants import UDP_SEGMENT
 
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}

@@ -45,7 +45,8 @@ class FramedDatagrams(Int16StringReceiver):
             that provides C{IHalfCloseableProtocol} goes on writing to a peer that sends no more.
         @param peer: what address it knows the other end by; that of the connection if left out.
         """
-        self.protocol = protocol
+        self._protocol = protocol
+        self._buffer = bytearray()
         self._peer = peer
         if IHalfCloseableProtocol.providedBy(protocol):
             directlyProvides(self, IHalfCloseableProtocol, providedBy(self))
@@ -57,6 +58,17 @@ class FramedDatagrams(Int16StringReceiver):
         made = self.datagramTransport
         return StreamStatistics() if made is None else made.statistics
 
+    @property
+    def protocol(self) -> AbstractDatagramProtocol:
+        """What gets the datagrams; may be set at any time, and whoever sets it starts it."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: AbstractDatagramProtocol) -> None:
+        self._protocol = protocol
+        if self.datagramTransport is not None:
+            self.datagramTransport.protocol = protocol
+
     def connectionMade(self) -> None:
         """Start the datagram protocol."""
         stream: Any = self.transport
@@ -65,6 +77,23 @@ class FramedDatagrams(Int16StringReceiver):
             stream, congestion, self.protocol, _framed, congestion.loseConnection, self._peer
         )
         self.protocol.makeConnection(self.datagramTransport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take what has come.
+
+        A datagram is out of the buffer before it is handed over: unlike Twisted's, this may be
+        called again from within L{stringReceived}, as it is when that has the reactor turn.
+        """
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size and not self.paused:
+            end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+            if len(buffer) < end:
+                return
+            string = bytes(buffer[_LENGTH.size : end])
+            del buffer[:end]
+            self.stringReceived(string)
 
     def stringReceived(self, string: bytes) -> None:
         """Hand a datagram to the protocol."""

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.interfaces import IReactorCore
 
 from txgroupsock.ports.clock import Ticks, ticksOf
-from txgroupsock.primitives.batch import BatchMemory
+from txgroupsock.primitives.batchmemory import BatchMemory
 
 WAKE_UPS: Final = 8
 """A port looks at its rate once in so many wake-ups."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import AbstractDatagramProtocol
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock.ports.delivery import Delivery, Receiving
+from txgroupsock.ports.delivery import Piece, Receiving
+from txgroupsock.ports.handover import HandingOver
 from txgroupsock.ports.pacing import WAKE_UPS, Pacer
 from txgroupsock.ports.statistics import PortStatistics
 from txgroupsock.primitives.arrival import receiveDestinationReport
-from txgroupsock.primitives.batch import LARGEST
+from txgroupsock.primitives.batchmemory import LARGEST
 from txgroupsock.primitives.destination import WOULD_BLOCK
 
 _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
@@ -30,7 +30,7 @@ _LONE: Final = 16
 _APART: Final = 0.0001
 
 
-class ReceivingTransport:
+class ReceivingTransport(HandingOver):
     """
     The receiving half of a port: reads datagrams and gives them to the protocol.
 
@@ -47,48 +47,31 @@ class ReceivingTransport:
     maxDatagrams: ClassVar[int] = 1024
     respite: ClassVar[float] = 0.1
 
-    reactor: Any
-    protocol: AbstractDatagramProtocol
     socket: socket.socket
     addressFamily: int
     statistics: PortStatistics
     maxPacketSize: int
-    connected: bool
     _closing: list[Deferred[None]]
     _peer: tuple[tuple[str, int], ...]
     _receiving: Receiving
-    _delivery: Delivery
     _pacer: Pacer | None
     _seconds: Callable[[], float]
     _reportDestinationError: Callable[[tuple[str, int], int], None] | None = None
 
     _log = Logger()
 
-    _isReading = False
     _hasFailed = False
-    _resume: IDelayedCall | None = None
     _isRefusing = False
-    _isPaced = False
     _wakeUps = 0
     _lone = 0
     _readAt = float("-inf")
     _lastReadAt = float("-inf")
     _consideredAt = float("-inf")
     _lastSize = LARGEST
-    _held: Sequence[Any] = ()
+    _readings = 0
     _datagramsLeft = 0
     _bytesLeft = 0
     _isDrained = True
-
-    @property
-    def isReading(self) -> bool:
-        """Whether the protocol wants more: the port is neither paused nor closing."""
-        return self._isReading
-
-    @property
-    def _isWatched(self) -> bool:
-        """Whether it is for the reactor to say when there is something to be read."""
-        return self._isReading and not self._isPaced
 
     @property
     def isClosing(self) -> bool:
@@ -101,6 +84,8 @@ class ReceivingTransport:
 
         @return: a failure only if the descriptor itself has been closed behind our back.
         """
+        if self._pending and not self._handOver():
+            return None
         if self._lone >= _LONE:
             return self._readLone()
         before = self.statistics.datagramsReceived
@@ -112,25 +97,42 @@ class ReceivingTransport:
 
     def _readLone(self) -> Failure | None:
         """
-        Take just one datagram; if there is more, the reactor will say so.
+        Take just one datagram, unless more has come meanwhile.
 
         The short way of L{_read} and L{_take}, which costs 10 µs less, of 75 per wake-up.
         """
+        receiving, delivery = self._receiving, self._delivery
         try:
-            data, size, sender = self._receiving.receiveOne(self.socket)
+            data, size, sender = receiving.receiveOne(self.socket)
         except OSError as error:
-            return self._receiveRaised(error, isFirst=True)
+            failure = self._receiveRaised(error, isFirst=True)
+            if failure is not None or error.errno in WOULD_BLOCK or not self._isReading:
+                return failure
+            self._lone = 0
+            return self._read(isFirst=False)
         length = len(data)
         if length > size or size > self.maxPacketSize:
-            self._take([(data, size, sender)])
+            self._take([(data, size, sender)], receiving)
             self._lone = 0
-            return None
-        self._hasFailed = False
-        self._delivery.readAt = self._readAt = self._seconds()
-        self.statistics.datagramsReceived += 1
-        self.statistics.bytesReceived += length
-        self._delivery.deliver(data, size, sender)
-        self._woken(isLone=True)
+        else:
+            self._hasFailed = False
+            delivery.readAt = self._readAt = self._seconds()
+            self.statistics.datagramsReceived += 1
+            self.statistics.bytesReceived += length
+            if delivery.takesRuns:
+                memory = receiving.memory
+                memory.isLent = True
+                try:
+                    delivery.deliver(data, size, sender)
+                finally:
+                    memory.isLent = False
+            else:
+                delivery.deliver(bytes(data), size, sender)
+            self._woken(isLone=True)
+        # Of empty ones that wait, nothing is known; one each turn would not do.
+        if self._isReading and (not length or self._receiving.hasMore(self.socket)):
+            self._lone = 0
+            return self._read(isFirst=False)
         return None
 
     def _woken(self, *, isLone: bool) -> None:
@@ -160,6 +162,8 @@ class ReceivingTransport:
         before = self.statistics.datagramsReceived
         if self._reportDestinationError is not None:
             self._takeErrorReports()
+        if not self._isReading or (self._pending and not self._handOver()):
+            return 0
         failure = self._read()
         if failure is not None:
             self.connectionLost(failure)
@@ -170,23 +174,31 @@ class ReceivingTransport:
         """See L{Paced <txgroupsock.ports.pacing.Paced>}."""
         self._isPaced = False
         self._watchAnew()
+        if self._pending and self._inTurn is None:
+            self._handOverInTime()
 
     def _leavePacer(self) -> None:
         if self._isPaced and self._pacer is not None:
             self._isPaced = False
             self._pacer.withdraw(self)
 
-    def _read(self) -> Failure | None:
-        """Read until nothing is left, or a turn's bounds are reached."""
-        receive, sock = self._receiving.receive, self.socket
+    def _read(self, *, isFirst: bool = True) -> Failure | None:
+        """
+        Read until nothing is left, or a turn's bounds are reached.
+
+        @param isFirst: whether nothing has been read in this turn.
+        """
+        self._readings += 1
+        reading = self._readings
         self._datagramsLeft, self._bytesLeft = self.maxDatagrams, self.maxThroughput
         self._isDrained = True
-        isFirst = True
         while self._datagramsLeft > 0 and self._bytesLeft > 0:
             # Datagrams are taken to be as large as the last one.
             most = min(self._datagramsLeft, 1 + (self._bytesLeft - 1) // self._lastSize)
+            receiving = self._receiving
+            mayHaveMore = True
             try:
-                pieces = receive(sock, most)
+                pieces = receiving.receive(self.socket, most)
             except OSError as error:
                 failure = self._receiveRaised(error, isFirst=isFirst)
                 if failure is not None or error.errno in WOULD_BLOCK:
@@ -194,16 +206,16 @@ class ReceivingTransport:
                 self._datagramsLeft -= 1
             else:
                 self._hasFailed = False
-                self._take(pieces)
-                if not self._receiving.mayHaveMore:
-                    return None
+                mayHaveMore = receiving.mayHaveMore
+                self._take(pieces, receiving)
             isFirst = False
-            if not self._isReading:
+            # What was read while something was handed over has left nothing to do here.
+            if not (mayHaveMore and self._isReading and self._readings == reading):
                 return None
         self._isDrained = False
         return None
 
-    def _take(self, pieces: list[Any]) -> None:
+    def _take(self, pieces: list[Piece], receiving: Receiving) -> None:
         """Count what has been read, and hand it over."""
         delivery, statistics = self._delivery, self.statistics
         delivery.readAt = self._readAt = self._seconds()
@@ -223,28 +235,7 @@ class ReceivingTransport:
             statistics.bytesReceived += length
             taken.append(piece)
         self._lastSize = size or 1
-        self._deliver(taken)
-
-    def _deliver(self, pieces: Sequence[Any]) -> None:
-        """Hand over what has been read, until the protocol pauses the port; keep the rest."""
-        for index, (data, size, sender) in enumerate(pieces):
-            done = self._delivery.deliver(data, size, sender)
-            if not self._isReading:
-                rest = [(data[done:], size, sender)] * (done < len(data))
-                # What was read is only lent.
-                self._held = [
-                    (memoryview(bytes(each)), size, sender)
-                    for each, size, sender in [*rest, *pieces[index + 1 :]]
-                ]
-                return
-
-    def _deliverHeld(self) -> None:
-        """Hand over what was kept when the port was paused, and read on."""
-        self._resume = None
-        held, self._held = self._held, []
-        self._deliver(held)
-        if self._isReading:
-            self.reactor.addReader(self)
+        self._handOverRead(taken, receiving)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Give everything back."""
@@ -256,9 +247,9 @@ class ReceivingTransport:
         if self.isClosing:
             return
         self._isReading = True
-        if self._held:
+        if self._pending:
             # Not now: this may be a call from within the protocol.
-            self._resume = self.reactor.callLater(0, self._deliverHeld)
+            self._resume = self.reactor.callLater(0, self._handOverHeld)
         else:
             self._watchAnew()
 
@@ -276,6 +267,17 @@ class ReceivingTransport:
     def stopReading(self) -> None:
         """Twisted's other name for L{pauseProducing}."""
         self.pauseProducing()
+
+    def _survives(self, reason: Failure) -> bool:
+        """Take the error that the reactor took for the end of a connection, if it is that."""
+        if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
+            survives = self.doRead() is None
+        else:  # while only writing; or the reactor is stopping
+            isForThat = reason.check(ConnectionLost) is not None and not self._isWatched
+            survives = isForThat and self._takeError()
+        if survives:
+            self._watchAnew()
+        return survives
 
     def _watchAnew(self) -> None:
         """
@@ -380,10 +382,10 @@ class ReceivingTransport:
         """Empty the error queue."""
         if not hasattr(socket, "MSG_ERRQUEUE"):
             return
-        report = self._reportDestinationError
         with suppress(OSError):
             for _ in range(self.maxDatagrams):
                 found = receiveDestinationReport(self.socket)
+                report = self._reportDestinationError
                 if found is not None and report is not None:
                     try:
                         report(*found)

@@ -101,6 +101,7 @@ class DatagramSender:
         self._queue: deque[_Waiting] = deque()
         self._queuedBytes = 0
         self._producer: IPushProducer | None = None
+        self._wasRefused = False
 
     def send(self, packet: bytes | memoryview, target: SocketAddress | None) -> None:
         """
@@ -113,6 +114,13 @@ class DatagramSender:
         if self._queue:
             self._enqueue(_Waiting(packet, len(packet), target))
             return
+        try:
+            self._sendOrQueue(packet, target)
+        finally:
+            if self._wasRefused:
+                self._tellRefused()
+
+    def _sendOrQueue(self, packet: bytes | memoryview, target: SocketAddress | None) -> None:
         try:
             self._sendNow(packet, target)
         except OSError as error:
@@ -153,9 +161,12 @@ class DatagramSender:
                 self._sendOne(first)
             self._statistics.datagramsQueued -= before[0] - first.count
             self._queuedBytes -= before[1] - len(first.data)
+            if not first.count:
+                self._queue.popleft()
+            if self._wasRefused:
+                self._tellRefused()
             if first.count:
                 return False
-            self._queue.popleft()
         if self._producer is not None:
             self._producer.resumeProducing()
         return True
@@ -220,6 +231,8 @@ class DatagramSender:
         """
         Send on a connected socket, where an ICMP error about an earlier datagram, whatever its
         errno (EACCES too: RFC 4443 section 3.1), takes the place of one attempt.
+
+        Who is to be told of it may do anything, so that comes once the queue is in order.
         """
         try:
             self._socket.send(packet)
@@ -227,8 +240,12 @@ class DatagramSender:
             if error.errno in WOULD_BLOCK:
                 raise
             if error.errno == errno.ECONNREFUSED:
-                self._refused()
+                self._wasRefused = True
             self._socket.send(packet)
+
+    def _tellRefused(self) -> None:
+        self._wasRefused = False
+        self._refused()
 
     def _enqueue(self, waiting: _Waiting) -> None:
         count, size = waiting.count, len(waiting.data)

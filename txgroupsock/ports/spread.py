@@ -21,7 +21,7 @@ def openHelper(port: UDPPort, helpers: list[UDPPort]) -> Memberships:
     @param helpers: those that the port has; the new one is added.
     @raise GroupsockError: it could not be opened.
     """
-    helper = port.another(_Share(port.protocol))
+    helper = port.another(Share(port.protocol))
     helper.statistics = port.statistics
     try:
         helper.startListening()
@@ -34,7 +34,7 @@ def openHelper(port: UDPPort, helpers: list[UDPPort]) -> Memberships:
     return helper.memberships
 
 
-class _Share:
+class Share:
     """
     What a further socket feeds: the protocol of the port that it belongs to, which has been
     started once, and will be stopped once.

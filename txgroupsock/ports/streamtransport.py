@@ -125,6 +125,7 @@ class StreamDatagramTransport:
     There is one peer, as on a connected UDP port.
 
     @ivar statistics: what was counted (L{StreamStatistics}).
+    @ivar protocol: what gets the datagrams.
     """
 
     _log = Logger()
@@ -150,7 +151,7 @@ class StreamDatagramTransport:
         self.statistics = StreamStatistics()
         self._stream = stream
         self._congestion = congestion
-        self._protocol = protocol
+        self.protocol = protocol
         self._frame = frame
         self._close = close
         self._peer = peer or _hostAndPort(stream.getPeer())
@@ -158,7 +159,7 @@ class StreamDatagramTransport:
         self._closing: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {type(self._protocol).__name__} to {self._peer}>"
+        return f"<{type(self).__name__} of {type(self.protocol).__name__} to {self._peer}>"
 
     # For the protocol
 
@@ -223,9 +224,9 @@ class StreamDatagramTransport:
         self.statistics.datagramsReceived += 1
         self.statistics.bytesReceived += len(datagram)
         try:
-            self._protocol.datagramReceived(datagram, self._peer)
+            self.protocol.datagramReceived(datagram, self._peer)
         except Exception:  # noqa: BLE001 - one datagram must not end the connection
-            self._log.failure("{protocol} failed on a datagram", protocol=self._protocol)
+            self._log.failure("{protocol} failed on a datagram", protocol=self.protocol)
 
     def connectionLost(self) -> None:
         """Tell the protocol, and whoever waits for that."""
@@ -233,9 +234,9 @@ class StreamDatagramTransport:
             return
         self._isOpen = False
         try:
-            self._protocol.doStop()
+            self.protocol.doStop()
         except Exception:  # noqa: BLE001 - the connection is gone all the same
-            self._log.failure("{protocol} failed in stopProtocol", protocol=self._protocol)
+            self._log.failure("{protocol} failed in stopProtocol", protocol=self.protocol)
         closing, self._closing = self._closing, []
         for each in closing:
             each.callback(None)

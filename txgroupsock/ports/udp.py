@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import warnings
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     ILoggingContext,
@@ -38,6 +39,7 @@ from txgroupsock.interfaces import (
     ISourceMulticastTransport,
 )
 from txgroupsock.ports.address import checkPeer
+from txgroupsock.ports.asked import Asked
 from txgroupsock.ports.clock import steady
 from txgroupsock.ports.delivery import receivingFor
 from txgroupsock.ports.listen import Where
@@ -47,7 +49,7 @@ from txgroupsock.ports.pacing import Shared, checkLatency
 from txgroupsock.ports.portlog import logClosed, logStarting, prefixOf
 from txgroupsock.ports.receiver import ReceivingTransport
 from txgroupsock.ports.sender import DatagramSender, SendingTransport
-from txgroupsock.ports.spread import openHelper
+from txgroupsock.ports.spread import Share, openHelper
 from txgroupsock.ports.statistics import PortStatistics, kernelDrops
 from txgroupsock.primitives import (
     Environment,
@@ -118,7 +120,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         if maxPacketSize < 1:
             raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
         self.reactor = reactor = steady(reactor)
-        self.protocol = protocol
+        self._protocol = protocol
         self.port = port
         self.interface = interface
         self.maxPacketSize = maxPacketSize
@@ -139,6 +141,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._helpers: list[UDPPort] = []
         self._peer: tuple[tuple[str, int], ...] = ()
         self._closing = []
+        self._pending = deque()
 
     def __repr__(self) -> str:
         state = "not listening"
@@ -203,7 +206,8 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         self._sender = DatagramSender(
             sock, self.statistics, lambda: self.reactor.addWriter(self), self._refused
         )
-        self._held = ()
+        self._pending.clear()
+        self._asked = Asked(sock)
         try:
             self.useProtocol(self.protocol)
         except GroupsockError as error:
@@ -221,19 +225,23 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     def useProtocol(self, protocol: AbstractDatagramProtocol) -> None:
         """
-        Give what arrives to a protocol from now on, in the form that it wants; the caller
-        starts it.
-
+        Give what arrives to a protocol from now on, and what has been read already, in the form
+        that it wants; the caller starts it.  Setting C{protocol} does the same.
         @raise GroupsockError: the kernel cannot tell what this protocol asks for.
         """
-        self.protocol = protocol
+        self._protocol = protocol
         self._prefix = ""
-        self._pace()
-        self._receiving, self._delivery = receivingFor(self, self._shared.memory)
         self._reportDestinationError = None
+        self._asked.takeBack()
+        self._receiving, delivery = receivingFor(self, self._shared.memory, self._asked)
+        self._handOverBy(delivery)
+        self._pace()
         if IDestinationErrorReceiver.providedBy(protocol):
-            recordDestinationErrors(self.socket)
+            self._asked.ask(recordDestinationErrors)
             self._reportDestinationError = protocol.destinationFailed
+        for each in self._helpers:
+            share: Any = Share(protocol)
+            each.useProtocol(share)
 
     @property
     def latency(self) -> float:
@@ -342,22 +350,14 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             self._log.failure("{port} failed in stopProtocol", port=self)
         self._giveBack()
 
-    def _survives(self, reason: Failure) -> bool:
-        """Take the error that the reactor took for the end of a connection, if it is that."""
-        if reason.check(ConnectionDone):  # while reading; errors are read like datagrams
-            survives = self.doRead() is None
-        else:  # while only writing; or the reactor is stopping
-            isForThat = reason.check(ConnectionLost) is not None and not self._isWatched
-            survives = isForThat and self._takeError()
-        if survives:
-            self._watchAnew()
-        return survives
-
     def _giveBack(self) -> None:
         self.pauseProducing()
         self.reactor.removeWriter(self)
         self.connected = False
         self._sender.close()
+        self._cancelInTurn()
+        self._pending.clear()
+        self._asked.leave()
         while self._helpers:
             self._helpers.pop().connectionLost()
         with suppress(OSError):  # somebody else closed the descriptor

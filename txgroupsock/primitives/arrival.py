@@ -19,6 +19,7 @@ from txgroupsock.primitives.constants import (
     IPV6_RECVERR,
     IPV6_RECVPKTINFO,
     SO_TIMESTAMPNS,
+    UDP_GRO,
     required,
 )
 from txgroupsock.primitives.io import REPORT_LENGTH
@@ -28,8 +29,8 @@ from txgroupsock.primitives.sockaddr import IPAddress, fromSocketAddress
 _PKTINFO: Final = struct.Struct("@i4s4s")  # struct in_pktinfo: ifindex, spec_dst, addr
 _PKTINFO6: Final = struct.Struct("@16sI")  # struct in6_pktinfo: addr, ifindex
 _TIMESPEC: Final = struct.Struct("@qq")  # seconds, nanoseconds
-_ROOM: Final = socket.CMSG_SPACE(_PKTINFO6.size) + socket.CMSG_SPACE(_TIMESPEC.size)
-
+_SEGMENT: Final = struct.Struct("@i")
+_ROOM: Final = sum(socket.CMSG_SPACE(each.size) for each in (_PKTINFO6, _TIMESPEC, _SEGMENT))
 
 # struct sock_extended_err (linux/errqueue.h): ee_errno, origin, type, code, pad, info, data
 _EXTENDED_ERROR: Final = struct.Struct("@I4BII")
@@ -57,21 +58,22 @@ class Arrival:
     length: int
 
 
-def recordArrivals(sock: socket.socket) -> None:
+def recordArrivals(sock: socket.socket, *, wanted: bool = True) -> None:
     """
     Have the kernel tell what L{receiveArrival} gives (IP_PKTINFO, IPV6_RECVPKTINFO,
     SO_TIMESTAMPNS), as far as this system can.
 
+    @param wanted: L{False} has it tell no longer.
     @raise SocketOptionError: the kernel refused.
     """
     v4 = sock.family == socket.AF_INET
     option = IP_PKTINFO if v4 else IPV6_RECVPKTINFO
     if option is not None:
         with settingOption("ask for each datagram's destination"):
-            sock.setsockopt(socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6, option, 1)
+            sock.setsockopt(socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6, option, wanted)
     if SO_TIMESTAMPNS is not None:
         with settingOption("ask for each datagram's time"):
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, wanted)
 
 
 def receiveArrival(sock: socket.socket, buffer: bytearray | memoryview) -> tuple[int, Arrival]:
@@ -81,8 +83,24 @@ def receiveArrival(sock: socket.socket, buffer: bytearray | memoryview) -> tuple
     @return: how many bytes of the buffer it fills, and how it arrived.
     @raise OSError: as C{recvmsg} raises it, BlockingIOError if nothing has arrived.
     """
+    size, _, arrival = receiveArrivals(sock, buffer)
+    return size, arrival
+
+
+def receiveArrivals(
+    sock: socket.socket, buffer: bytearray | memoryview
+) -> tuple[int, int, Arrival]:
+    """
+    Receive one datagram into a buffer, or, on a socket where UDP_GRO is set, maybe a train of
+    them.
+
+    @return: how many bytes of the buffer are filled, the size of each datagram in them but the
+        last, and how they arrived, with the length of all.
+    @raise OSError: as C{recvmsg} raises it, BlockingIOError if nothing has arrived.
+    """
     size, ancillary, flags, sender = sock.recvmsg_into([buffer], _ROOM, REPORT_LENGTH)
     length = size
+    segment = None
     if flags & socket.MSG_TRUNC:
         size = min(size, len(buffer))
         length = max(length, size + 1)
@@ -99,20 +117,24 @@ def receiveArrival(sock: socket.socket, buffer: bytearray | memoryview) -> tuple
         elif level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
             time = seconds + nanoseconds / 1e9
-    return size, Arrival(fromSocketAddress(sender), destination, interface, time, length)
+        elif level == socket.IPPROTO_UDP and kind == UDP_GRO:
+            segment = _SEGMENT.unpack(data)[0]
+    arrival = Arrival(fromSocketAddress(sender), destination, interface, time, length)
+    return size, segment or length, arrival
 
 
-def recordDestinationErrors(sock: socket.socket) -> None:
+def recordDestinationErrors(sock: socket.socket, *, wanted: bool = True) -> None:
     """
     Have the kernel keep what ICMP says of datagrams that this socket sent (IP_RECVERR,
     IPV6_RECVERR, ip(7); Linux), for L{receiveDestinationReport}.
 
+    @param wanted: L{False} has it keep them no longer, and forget those that it has.
     @raise NotSupportedHere: this system cannot.
     """
     v4 = sock.family == socket.AF_INET
     option = required(IP_RECVERR if v4 else IPV6_RECVERR, "IP_RECVERR")
     with settingOption("ask for errors about destinations"):
-        sock.setsockopt(socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6, option, 1)
+        sock.setsockopt(socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6, option, wanted)
 
 
 def receiveDestinationReport(sock: socket.socket) -> tuple[tuple[str, int], int] | None:
