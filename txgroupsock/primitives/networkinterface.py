@@ -14,7 +14,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import netifaces
@@ -100,25 +100,17 @@ def listInterfaces() -> list[NetworkInterface]:
     table = madeUp.get()
     if table is not None:
         return table.listInterfaces()
-    try:
-        return _listed()
-    except OSError as error:
-        raise GroupsockError(
-            error.errno, "list the interfaces of this host", descriptorAdvice(error.errno)
-        ) from error
-
-
-def _listed() -> list[NetworkInterface]:
     addresses = addressesByIndex()
-    names = socket.if_nameindex()
     found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anySocket:
-        for index, name in names:
-            try:
-                flags = _flags(anySocket, name)
-            except OSError:
-                continue  # it went away between the two calls
-            found.append(NetworkInterface(name, index, flags, tuple(addresses.get(index, ()))))
+    with _listing():
+        names = socket.if_nameindex()  # takes a descriptor, too, while it looks
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anySocket:
+            for index, name in names:
+                try:
+                    flags = _flags(anySocket, name)
+                except OSError:
+                    continue  # it went away between the two calls
+                found.append(NetworkInterface(name, index, flags, tuple(addresses.get(index, ()))))
     return found
 
 
@@ -129,15 +121,30 @@ def addressesByIndex() -> dict[int, list[IPAddress]]:
     Not by C{netifaces.allifaddresses}, of which each call leaks what it has made, 1 kB for an
     interface; C{ifaddresses} does not, but asks the system for all to give those of one: 1.1 s for
     400 interfaces, where rtnetlink takes 3 ms.
+
+    @raise GroupsockError: as L{listInterfaces}.
     """
     table = madeUp.get()
     if table is not None:
         return {each.index: list(each.addresses) for each in table.listInterfaces()}
+    with _listing():
+        try:
+            return netlink.addresses()
+        except netlink.NoNetlink:
+            return {index: list(_addressesOf(name)) for index, name in socket.if_nameindex()}
+
+
+@contextmanager
+def _listing() -> Iterator[None]:
+    """An error of what is done meanwhile says that, and what helps."""
     try:
-        return netlink.addresses()
-    except netlink.NoNetlink:
-        pass
-    return {index: list(_addressesOf(name)) for index, name in socket.if_nameindex()}
+        yield
+    except GroupsockError:
+        raise
+    except OSError as error:
+        raise GroupsockError(
+            error.errno, "list the interfaces of this host", descriptorAdvice(error.errno)
+        ) from error
 
 
 def flagsOf(index: int) -> int:

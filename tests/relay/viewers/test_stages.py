@@ -269,10 +269,12 @@ def test_whatComesBesideATransportStreamIsLeftOut(isFirst: bool, number: int) ->
 def test_whatFollowsATransportStreamGoesOn() -> None:
     """Once a transport stream is over, something else may come to its address."""
     stage = AlignTS()
-    through(stage, *(run(packets(), at=n / 100) for n in range(200)))
-    given = through(stage, *(run(b"data", at=3 + n / 20) for n in range(100)))
-    assert len(given) >= 75
-    assert given == through(stage, run(*given, at=9))
+    before = [run(packets(), at=n / 100) for n in range(200)]
+    after = [run(b"data", at=3 + n / 20) for n in range(100)]
+    given = through(stage, *before, *after, run(*[b"more"] * 75, at=9))
+    assert given[:200] == [packets()] * 200
+    assert given[200:].count(b"data") >= 75
+    assert given[-75:] == [b"more"] * 75
 
 
 @given(
