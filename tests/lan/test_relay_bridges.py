@@ -116,8 +116,8 @@ def test_aBridgeTakesEachDatagramToTheOtherSideOnce(
             for name in (relay.name, host.name):
                 waitUntil(partial(_isForwarded, host, name, group), f"{name} is in {group}", 50)
         for number in range(COUNT):
-            for member, peer, name in ((one, other, b"one"), (other, one, b"other")):
-                data = b"%s %d" % (name, number)
+            for member, peer, whose in ((one, other, b"one"), (other, one, b"other")):
+                data = b"%s %d" % (whose, number)
                 member.send(data)
                 waitUntil(partial(peer.hasHeard, data), "it is relayed")
         assert one.heard == Counter(b"other %d" % number for number in range(COUNT))

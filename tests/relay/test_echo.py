@@ -86,7 +86,7 @@ def test_aLoopIsStopped(ways: list[Way], send: Send) -> None:
         simulation.run(4, send)
         assert set(simulation.guard.echoes) == {way.sender for way in ways}
         sent, relayed = len(simulation.sent), len(simulation.relayed)
-        simulation.run(5, send)
+        simulation.run(2, send)
     after = simulation.relayed[relayed:]
     assert [(sender, data) for _, sender, data in after] == simulation.sent[sent:]
     assert len([line for line in lines if "comes back to it from" in line]) == len(
@@ -210,7 +210,7 @@ def atRandom(senders: int, contents: int, rate: float, chance: random.Random) ->
 def test_equalDatagramsOfManyAreRelayed(senders: int, rate: float, contents: int) -> None:
     """Hosts that count the same things (statsd) send equal datagrams, and all are relayed."""
     simulation = Simulation()
-    simulation.run(20, atRandom(senders, contents, rate, simulation.chance))
+    simulation.run(10, atRandom(senders, contents, rate, simulation.chance))
     simulation.run(3)
     assertHarmless(simulation)
 
@@ -231,8 +231,8 @@ def test_regularDatagramsAreRelayed(periods: list[int], contents: int, seed: int
         return [(host(each), b"beat%d" % (counts[each] % contents)) for each in due]
 
     simulation = Simulation(seed=seed)
-    simulation.run(10, send)
-    simulation.run(3)
+    simulation.run(5, send)
+    simulation.run(1)
     assertHarmless(simulation)
 
 
@@ -336,7 +336,7 @@ def test_anEchoThatIsNoneIsAcquitted() -> None:
 
 @pytest.mark.parametrize("every", [1, 10, 100])
 @pytest.mark.parametrize("isConstant", [True, False])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_aLoopIsBoundedHoweverIrregular(every: int, isConstant: bool, seed: int) -> None:
     """A loop through a busy host, where a round takes up to 25 ms more or less, is bounded from
     the beginning: what is relayed of it in any second is a few times what comes in, or 1,500
@@ -408,8 +408,8 @@ def test_aFloodOfSendersNeedsNoMemory(content: bytes | None) -> None:
     assert len(crowd._young) + len(crowd._old) <= 2 * Crowd.contents
     assert len(crowd._baits) <= Crowd.mostBaits
     assert len(crowd._strikes) <= Crowd.mostSuspects
-    held = [crowd._counts, *(bait.counts for bait in crowd._baits.values())]
-    assert all(len(each) <= Crowd.slots for each in held)
+    assert len(crowd._counts) <= Crowd.slots
+    assert all(len(bait.counts) <= Crowd.slots for bait in crowd._baits.values())
 
 
 def test_echoesAreFew() -> None:

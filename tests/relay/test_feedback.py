@@ -99,8 +99,11 @@ def test_aBridgeThatIsPlannedRelaysNothingTwice() -> None:
     feedback = Feedback(lambda node, output: (node, output) in {("a", "2"), ("b", "1")})
     feedback.outputOpened("1", "a", [address("1")])
     feedback.outputOpened("2", "b", [address("2")])
-    assert feedback.isLoop("b", heard("1"))
-    assert feedback.isLoop("a", heard("2"))
+    with loggedLines() as lines:
+        assert feedback.isLoop("b", heard("1"))
+        assert feedback.isLoop("a", heard("2"))
+    assert lines[0] == "bridge: b leaves alone what 1 sends, for that is there already"
+    assert len(lines) == 2
 
 
 @pytest.mark.parametrize("first", ["a", "b"])

@@ -121,11 +121,10 @@ class Feedback:
         leads: dict[_Node, set[_Node]] = {}
         for (output, node), path in self._paths.items():
             feeders = self._feeders[output]
-            path.isLoop = any(
-                self._isBridge(node, feeder) or reaches(leads, node, feeder) for feeder in feeders
-            )
+            bridged = [each for each in feeders if self._isBridge(node, each)]
+            path.isLoop = bool(bridged) or any(reaches(leads, node, each) for each in feeders)
             if path.isLoop:
-                self._say(output, node)
+                self._say(output, node, isBridge=bool(bridged) and node not in feeders)
                 continue
             for feeder in feeders:
                 leads.setdefault(feeder, set()).add(node)
@@ -137,10 +136,14 @@ class Feedback:
             for output, feeders in self._feeders.items()
         )
 
-    def _say(self, output: Hashable, node: _Node) -> None:
+    def _say(self, output: Hashable, node: _Node, *, isBridge: bool) -> None:
         if (output, node) in self._said:
             return
         self._said.add((output, node))
+        if isBridge:
+            text = "bridge: {node} leaves alone what {output} sends, for that is there already"
+            self._log.info(text, node=node, output=output)
+            return
         self._log.warn(
             "loop: {node} hears {output}, which sends what {feeder} receives, and relaying that "
             "would send it round and round; it is dropped here and counted as loop. Have the "
