@@ -88,9 +88,7 @@ class Simulation:
 
     def __attrs_post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.guard = EchoGuard(
-            self.clock, self._forward, self.counters, "input", self.chance.random
-        )
+        self.guard = EchoGuard(self._forward, self.counters, "input", self.chance.random)
 
     def _forward(self, run: Run) -> None:
         now = self.clock.seconds()

@@ -218,12 +218,13 @@ def test_eachSourceThatIsWrongIsReported() -> None:
 
 def test_everyLoopIsReported() -> None:
     """Each output that closes a circle is named where it stands, past outputs that are wrong."""
-    text = routeOf(A, "udp://x", B) + routeOf(B, A) + routeOf(C, D) + routeOf(D, "?", C)
-    text += routeOf("udp://239.9.9.9:5", "udp://239.9.9.9:5")
+    one, two = "udp://:6000", "udp://127.0.0.1:6000"
+    text = routeOf(A, "udp://x", two) + routeOf(one, A) + routeOf(C, D) + routeOf(D, "?", B)
+    text += routeOf(B, C) + routeOf("udp://239.9.9.9:5", "udp://239.9.9.9:5")
     found = problems(text)
-    assert [each.partition(": ")[0] for each in found] == ["3", "7", "15", "15", "19"]
+    assert [each.partition(": ")[0] for each in found] == ["3", "7", "15", "19", "23"]
     assert f"route[2].to[1]: '{A}': it leads back to {A}, from which it comes" in found[1]
-    assert f"route[4].to[2]: '{C}': it leads back to {C}, from which it comes" in found[3]
+    assert f"route[5].to[1]: '{C}': it leads back to {C}, from which it comes" in found[3]
     assert "it is the input too" in found[4]
 
 

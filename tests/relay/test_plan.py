@@ -26,7 +26,8 @@ def test_routesKeepTheirOrder() -> None:
 @pytest.mark.parametrize(
     ("routes", "url", "back"),
     [
-        ([(A, B), (B, A)], A, A),
+        ([(A, B), (B, C), (C, A)], A, A),
+        ([(A, B), (B, A), (B, C), (C, A)], A, A),
         ([(A, B), (C, D), (B, C), (D, A)], A, A),
         ([(A, "udp://127.0.0.1:6000"), ("udp://:6000", A)], A, A),
     ],
@@ -45,6 +46,9 @@ def test_aCircleIsRefused(routes: list[tuple[str, str]], url: str, back: str) ->
     "routes",
     [
         [(A, B), (B, C), (C, D)],
+        [(A, B), (B, A)],
+        [(A, B), (B, A), (B, C), (C, B)],
+        [(A, B), (A, C), (B, A), (B, C), (C, A), (C, B)],
         [(A, B), (A, C), (B, D), (C, D)],
         [(f"{A}?interface=lo", f"{B}?interface=lo"), (f"{B}?interface=x", A)],
         [(A, B), (B, "udp://127.0.0.1:6000"), (B, "udp://127.0.0.2:6000"), ("udp://:6000", C)],

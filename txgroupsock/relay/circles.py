@@ -7,8 +7,8 @@ What only shows while datagrams flow L{txgroupsock.relay.echo} finds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from txgroupsock.primitives import (
     AddressError,
@@ -17,11 +17,14 @@ from txgroupsock.primitives import (
     interfaceIndex,
     parseAddress,
 )
+from txgroupsock.primitives.sockaddr import isMulticast
 from txgroupsock.relay.model import InputModel, OutputModel
 
 if TYPE_CHECKING:
     from txgroupsock.relay.plan import RouteModel
     from txgroupsock.relay.redundancy.model import AnyInput
+
+_Node = TypeVar("_Node", bound=Hashable)
 
 
 def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
@@ -44,11 +47,45 @@ def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
     return feeding
 
 
-def closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The edges without which a graph has no circle: those that lead back, searching in depth."""
+def closingCircles(
+    routes: Sequence[RouteModel], feeding: Mapping[tuple[int, int], OutputModel]
+) -> list[tuple[int, int]]:
+    """
+    Those of L{feeds} without which nothing goes round; of routes with one input the first is fed.
+
+    Two inputs that lead to each other by groups, a bridge in both directions, are no circle: each
+    leaves alone what comes from the other (L{txgroupsock.relay.feedback}), unless there is another
+    way back.  Of the rest, they are those that lead back when one searches in depth.
+    """
+    first: dict[tuple[InputModel, ...], int] = {}
+    nodes = [
+        first.setdefault(tuple(leg.received for leg in route.input.legs), index)
+        for index, route in enumerate(routes)
+    ]
+    leading: dict[tuple[int, int], bool] = {}  # from input to input; whether by groups only
+    for (index, other), output in feeding.items():
+        edge = nodes[index], nodes[other]
+        leading[edge] = leading.get(edge, True) and _isToGroup(output)
+    bridges = {
+        (one, other)
+        for (one, other), isByGroup in leading.items()
+        if one != other and isByGroup and leading.get((other, one))
+    }
     following: defaultdict[int, list[int]] = defaultdict(list)
-    for index, other in edges:
-        following[index].append(other)
+    for one, other in leading:
+        if (one, other) not in bridges:
+            following[one].append(other)
+    closing = set(_leadingBack(following))
+    closing |= {each for each in bridges if reaches(following, each[1], each[0])}
+    return [
+        (index, other)
+        for index, other in feeding
+        if nodes[other] == other and (nodes[index], other) in closing
+    ]
+
+
+def _leadingBack(following: Mapping[int, Sequence[int]]) -> list[tuple[int, int]]:
+    """The edges that lead back, searching in depth."""
     closing: list[tuple[int, int]] = []
     isOnPath: dict[int, bool] = {}  # of those that have been seen
     for start in tuple(following):
@@ -69,9 +106,24 @@ def closingCircles(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return closing
 
 
+def reaches(leads: Mapping[_Node, Iterable[_Node]], start: _Node, end: _Node) -> bool:
+    """Whether there is a way from one node to another; there is from each to itself."""
+    reached, pending = {start}, [start]
+    while pending and end not in reached:
+        new = set(leads.get(pending.pop(), ())) - reached
+        reached |= new
+        pending += new
+    return end in reached
+
+
 def isLoop(incoming: AnyInput, output: OutputModel) -> bool:
     """Whether what an output sends comes in at an input, as far as can be told from here."""
     return any(_isHeard(leg, output) for leg in incoming.legs)
+
+
+def _isToGroup(output: OutputModel) -> bool:
+    """Whether others hear an output, too; a port of ours that is not a group's is ours alone."""
+    return isMulticast(parseAddress(output.host))
 
 
 def _isHeard(incoming: InputModel, output: OutputModel) -> bool:

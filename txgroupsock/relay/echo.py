@@ -4,354 +4,374 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.sameness import Relayed
-from txgroupsock.relay.trial import Backlog, Trial
-from txgroupsock.relay.watch import Bait, Sender, Watch
 
-
-@define(eq=False)
-class _Echo:
-    """
-    A sender that sends what this input has relayed.
-
-    @ivar since: when that was found out, in seconds.
-    @ivar lastDrop: when it last did so, in seconds.
-    @ivar dropped: datagrams.
-    @ivar said: how many of these the log has.
-    """
-
-    since: float
-    lastDrop: float
-    dropped: int = 0
-    said: int = 0
-    saidAt: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.saidAt = self.since
-
-
-@define
-class _Trust:
-    """A sender was found innocent: it is not suspected until then, which was for so long."""
-
-    until: float
-    seconds: float
+Sender = tuple[str, int]
 
 
 class EchoGuard:
     """
-    Stands between an input and what is done with its runs, and stops loops.
+    Stands between an input and what is done with its runs, and stops loops (L{Crowd}).
 
-    While one sender sends, it only passes the runs on.  While several do, it watches whether one
-    repeats what others send (L{Watch}).  Those that do stand trial for half a second, in which
-    their runs are held (L{Trial}): their datagrams come because they were relayed, or they do
-    not.  If so, whatever they send that was relayed in the last seconds is dropped, until for
-    ten seconds there was no such thing; other datagrams pass, since a relay may carry new ones
-    too.  If not, what was held is relayed, in order, and the sender is left alone for a while.
-
-    The runs of one sender are never reordered, and none is dropped that was not relayed lately.
-
-    @cvar calm: seconds without a drop after which a loop is over.
-    @cvar quiet: at most one line of log about a loop in so many seconds.
-    @cvar trust: seconds for which an innocent sender is not suspected again, at first; each
-        time twice as long, up to C{mostTrust}.
+    While one sender sends, it only passes the runs on.  Nothing is ever held or reordered.
     """
-
-    calm: ClassVar[float] = 10.0
-    quiet: ClassVar[float] = 10.0
-    trust: ClassVar[float] = 5.0
-    mostTrust: ClassVar[float] = 600.0
-    mostTrusted: ClassVar[int] = 1024
-
-    _busyTick = 0.005  # while runs are held
-    _idleTick = 0.5
-    _strikesNeeded = 2
-    _secondLook = 0.1  # seconds that a loop may take that was not recognised the first time
-    _farTooMany = 3  # for each that was relayed; a loop with two ways back has two
-    _suspicionLasts = 3.0
-    _least = 64 * 1024  # bytes to relay in one tick of what was held
-    _ticksToCatchUp = 40
-
-    _log = Logger()
 
     def __init__(
         self,
-        clock: Any,
         forward: Callable[[Run], Any],
         counters: Counters,
         name: object,
         random: Callable[[], float] = random.random,
     ) -> None:
         """
-        @param clock: provides C{IReactorTime}, the one that runs' C{arrival} is taken from.
-        @param forward: gets what passes, while L{admit} runs or later.
+        @param forward: gets what passes, while L{admit} runs.
         @param counters: what is dropped is counted there, as C{"loop"}.
         @param name: what its input is called in the log.
-        @param random: from 0 to 1; see L{Trial}.
+        @param random: from 0 to 1; when a datagram is watched.
         """
-        self._clock = clock
         self._forward = forward
-        self._counters = counters
-        self._name = name
-        self._random = random
+        self._made = counters, name, random
         self._only: Sender | None = None
-        self._watch = Watch()
-        self._strikes: dict[Sender, list[Bait]] = {}
-        self._trial: Trial | None = None
-        self._backlog = Backlog()
-        self._portion = 0
-        self._catchUpBy = 0.0
-        self._held: Collection[Sender] = ()
-        self._echoes: dict[Sender, _Echo] = {}
-        self._trusted: dict[Sender, _Trust] = {}
-        self._relayed: Relayed | None = None
-        self._timer: IDelayedCall | None = None
+        self._crowd: Crowd | None = None
 
     @property
     def echoes(self) -> list[Sender]:
         """The senders that are part of a loop now."""
-        return list(self._echoes)
+        return [] if self._crowd is None else [each.sender for each in self._crowd.echoes.values()]
 
     def admit(self, run: Run) -> None:
-        """Take a run that has arrived; it is passed on now, later or never."""
+        """Take a run that has arrived; all of it that may is passed on now."""
         if run.sender == self._only:
             self._forward(run)
+        elif self._only is None and self._crowd is None:
+            self._only = run.sender
+            self._forward(run)
         else:
-            self._admitOneOfMany(run)
+            crowd = self._crowd
+            if crowd is None:
+                crowd = self._crowd = Crowd(self._only, *self._made)
+                self._only = None
+            parts = crowd.newOf(run)
+            if parts is None:
+                self._forward(run)
+            else:
+                for part in parts:
+                    self._forward(part)
+            if crowd.isOver:
+                self._only, self._crowd = run.sender, None
 
     def close(self) -> None:
-        """Pass on what is held, and forget everything; for when the input closes."""
-        self._trial = None
-        self._release(math.inf)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._strikes = {}
-        self._echoes = {}
-        self._relayed = None
+        """Forget everything; for when the input closes."""
+        self._only = self._crowd = None
 
-    # What arrives while there are several senders.
 
-    def _admitOneOfMany(self, run: Run) -> None:
-        if self._only is not None:
-            self._only = None
-            self._watch.restart()
-        if not self._held:
-            for bait in self._watch.examine(run):
-                self._strike(bait, run)
-                if self._trial is not None:
-                    break
-        if run.sender in self._held:
-            self._hold(run)
-            return
-        self._passNew(run)
-        if not self._held and run.sender not in self._echoes:
-            self._watch.take(run)
-            if not self._isBusy():
-                self._only = self._watch.onlySender()
+@define(eq=False)
+class _Bait:
+    """
+    A datagram whose copies are counted.
 
-    def _passNew(self, run: Run) -> None:
-        """Pass a run on, or of an echo's what is new."""
-        echo = self._echoes.get(run.sender)
-        for part in [run] if echo is None else self._newOf(run, echo):
-            self._pass(part)
+    @ivar taken: when it arrived, in seconds.
+    @ivar isNew: whether nobody had sent it before.
+    @ivar passed: how often it was relayed since.
+    @ivar counts: how often it came from each slot, its own included.
+    """
 
-    def _pass(self, run: Run) -> None:
-        if self._relayed is not None:
-            self._relayed.add(run)
-        if self._trial is not None:
-            self._trial.relayed(run, self._clock.seconds())
-        self._forward(run)
+    owner: int
+    taken: float
+    isNew: bool
+    passed: int = 0
+    counts: dict[int, int] = field(factory=dict)
 
-    def _newOf(self, run: Run, echo: _Echo) -> list[Run]:
-        """What of an echo's run was not relayed lately; the rest is counted as dropped."""
-        assert self._relayed is not None  # noqa: S101 - for mypy; it is there as long as echoes are
-        parts = self._relayed.unknownOf(run)
-        dropped = len(run) - sum(map(len, parts))
-        if dropped:
-            echo.dropped += dropped
-            echo.lastDrop = run.arrival
-            self._counters.dropped["loop"] += dropped
+
+@define(eq=False)
+class _Echo:
+    """A sender that sends what was relayed: since when, last when, and how much of it was told."""
+
+    sender: Sender
+    since: float
+    lastDrop: float = field(default=-math.inf)
+    saidAt: float = field(default=-math.inf)
+    doubtAt: float = field(default=-math.inf)
+    dropped: int = 0
+    said: int = 0
+
+
+class Crowd:
+    """
+    Several senders of one input: who of them only sends again and again what was relayed.
+
+    A sender becomes an echo in one of two ways.  It sends six times what another sent once and
+    nobody before (a I{bait}), and then, of something that was new after that, and once more; who
+    sends equal datagrams, such as statsd and heartbeats, has sent them before, and a redundant
+    sender sends each once.  Or, whatever they are, its copies are more than the L{least} in a
+    second and L{factor} times what all others bring in.  From then on, what was relayed in the
+    last L{recent} seconds is dropped if it comes from there; what is new passes.
+
+    It is over when that has not happened for L{calm} seconds, or when it turns out to be none:
+    it goes on sending a datagram more often than that was relayed, which no echo can.
+
+    Nothing depends on how long a round takes or how much there is to do.  What is remembered has
+    a fixed size: senders are told apart by 12 bits of a hash, contents by 64 (Python's, which
+    has a secret key), in a table in which the new overwrites the old.
+
+    @cvar least: copies of one sender in a second that are no matter.
+    @cvar factor: how many times what others bring in it may send of copies.
+    @cvar lifetime: seconds in which the copies of a bait are counted.
+    @cvar recent: seconds that a loop may take to go round.
+    @cvar memory: seconds for which a datagram is no longer new, and several senders are several.
+    @cvar settling: seconds after which everything that was under way has come.
+    @cvar sampled: how many datagrams of a run are looked at, at most, while there is no echo.
+    @ivar echoes: by slot.
+    @ivar isOver: whether there has been one sender only for long.
+    """
+
+    mostCopies: ClassVar[int] = 6
+    strikesNeeded: ClassVar[int] = 3
+    least: ClassVar[int] = 1500
+    factor: ClassVar[int] = 2
+    ways: ClassVar[int] = 3
+    lifetime: ClassVar[float] = 8.0
+    recent: ClassVar[float] = 4.0
+    memory: ClassVar[float] = 60.0
+    settling: ClassVar[float] = 2.0
+    calm: ClassVar[float] = 10.0
+    quiet: ClassVar[float] = 10.0
+    sampled: ClassVar[int] = 2
+    interval: ClassVar[float] = 0.1  # between baits, on average
+    mostBaits: ClassVar[int] = 8
+    mostOfOne: ClassVar[int] = 3
+    mostEchoes: ClassVar[int] = 16
+    mostSuspects: ClassVar[int] = 256
+    slots: ClassVar[int] = 1 << 12
+    contents: ClassVar[int] = 1 << 14
+    closely: ClassVar[float] = 3.0
+    rest: ClassVar[float] = 20.0
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        first: Sender | None,
+        counters: Counters,
+        name: object,
+        random: Callable[[], float],
+    ) -> None:
+        """@param first: who alone has sent until now; the others are those of L{EchoGuard}."""
+        self._first = 1 + hash(first) % self.slots
+        self.echoes: dict[int, _Echo] = {}
+        self.isOver = False
+        self._counters, self._name, self._random = counters, name, random
+        self._young: dict[int, int] = {}  # who first sent what was relayed lately
+        self._old: dict[int, int] = {}
+        self._seen = array("q", bytes(8 * self.contents))  # what was sent at any time
+        self._baits: dict[int, _Bait] = {}
+        self._strikes: dict[int, tuple[int, float]] = {}  # how many, and when the last
+        self._limits: dict[int, int] = {}  # of those that were found to be no echo
+        self._counts: dict[int, tuple[int, int]] = {}  # repeats and copies of each, this second
+        self._fresh = self._others = 0  # datagrams that are no repeats, and no copies, this second
+        self._freshBefore = deque([0], maxlen=4)  # and in those before
+        self._othersBefore = deque([0], maxlen=4)
+        self._began = self._ends = self._aged = self._due = self._closeUntil = -math.inf
+        self._changed = -math.inf
+        self._latest: Sender | None = None
+        self._runs = 0
+
+    def newOf(self, run: Run) -> list[Run] | None:
+        """What of a run is to be relayed, in order, not copied; L{None}: all of it."""
+        now, data, size, sender = run.arrival, run.data, run.segmentSize, run.sender
+        if sender != self._latest:
+            self._latest, self._changed = sender, now
+        if not self._began <= now < self._ends:
+            self._turn(now)
+        slot = 1 + hash(sender) % self.slots
+        if len(data) <= size:
+            count, step, marks = 1, 1, [hash(bytes(data))]
+        else:
+            count, step, marks = self._marksOf(run)
+        if self.echoes and slot in self.echoes:
+            return self._newOfEcho(run, marks, slot)
+        young, old, baits = self._young, self._old, self._baits
+        repeats = copies = 0
+        for mark in marks:
+            owner = young.get(mark) or old.get(mark)
+            if not owner:
+                self._add(mark, slot, now)
+            else:
+                if slot == self._first:
+                    owner = slot
+                young[mark] = owner
+                repeats += step
+                if owner != slot:
+                    copies += step
+            if mark in baits:
+                baits[mark].passed += 1
+                self._compare(mark, run, slot)
+        self._fresh += count - repeats
+        self._others += count - copies
+        if repeats:
+            self._weigh(run, slot, repeats, copies)
+        return None
+
+    def _marksOf(self, run: Run) -> tuple[int, int, list[int]]:
+        """How many datagrams a run has, every how manieth is looked at, and the hashes of these."""
+        data, size, count = run.data, run.segmentSize, len(run)
+        isClose = self.echoes or run.arrival < self._closeUntil
+        step = 1 if isClose else -(-count // self.sampled)
+        self._runs += 1
+        starts = range(self._runs % step * size, len(data), step * size)
+        return count, step, [hash(bytes(data[start : start + size])) for start in starts]
+
+    def _newOfEcho(self, run: Run, marks: Sequence[int], slot: int) -> list[Run] | None:
+        """The same of one that is an echo: what was not relayed lately."""
+        echo, now, known = self.echoes[slot], run.arrival, []
+        for index, mark in enumerate(marks):
+            if mark not in self._young and mark not in self._old:
+                self._add(mark, slot, now)
+                if mark in self._baits:
+                    self._baits[mark].passed += 1
+                continue
+            known.append(index)
+            if mark in self._baits:
+                self._doubt(self._baits[mark], echo, slot, now)
+            elif now >= echo.doubtAt:
+                echo.doubtAt = now + self.settling
+                self._baits[mark] = _Bait(slot, now, isNew=False)
+        self._others += len(marks) - len(known)
+        if not known:
+            return None
+        echo.lastDrop = now
+        echo.dropped += len(known)
+        self._counters.dropped["loop"] += len(known)
+        parts, start, size = [], 0, run.segmentSize
+        for index in [*known, len(marks)]:
+            if start < index:
+                parts.append(evolve(run, data=run.data[start * size : index * size]))
+            start = index + 1
         return parts
 
-    # Suspicion, and trial.
+    def _add(self, mark: int, slot: int, now: float) -> None:
+        """Remember what was not relayed lately."""
+        self._young[mark] = slot
+        if len(self._young) > self.contents:
+            self._age(now)
+        at = mark % self.contents
+        if now >= self._due:
+            self._take(mark, _Bait(slot, now, self._seen[at] != mark))
+        self._seen[at] = mark
 
-    def _strike(self, bait: Bait, run: Run) -> None:
-        """A sender has sent too many copies of a bait."""
-        sender, now = run.sender, run.arrival
-        echo = self._echoes.get(sender)
-        if echo is not None:
-            self._doubt(sender, echo, bait)
+    def _weigh(self, run: Run, slot: int, repeats: int, copies: int) -> None:
+        """See whether these are too many of what was relayed already."""
+        before = self._counts.get(slot, (0, 0))
+        self._counts[slot] = repeats, copies = before[0] + repeats, before[1] + copies
+        most = self._limits.get(slot, self.least)
+        if repeats <= most:
             return
-        trusted = self._trusted.get(sender)
-        if trusted is not None and now < trusted.until:
-            return
-        if self._relayed is None:
-            self._relayed = Relayed(now)
-        self._schedule(self._idleTick)
-        strikes = self._strikes.setdefault(sender, [])
-        if bait not in strikes:
-            strikes.append(bait)
-        if len(strikes) >= self._strikesNeeded:
-            self._beginTrial(now)
+        if copies > max(most, self.factor * max(self._others, *self._othersBefore)):
+            self._accuse(run, slot)
+        elif run.arrival > self._closeUntil + self.rest and 10 * repeats > max(
+            self._fresh, *self._freshBefore
+        ):
+            self._closeUntil = run.arrival + self.closely
 
-    def _beginTrial(self, now: float) -> None:
-        """Try all that have sent copies: together they may be the ways round."""
-        baits = {bait for strikes in self._strikes.values() for bait in strikes}
-        suspects = {sender for bait in baits for sender in bait.delays} - self._echoes.keys()
-        roundTrip = min(
-            bait.delays[sender] for sender, strikes in self._strikes.items() for bait in strikes
-        )
-        if any(each in self._trusted for each in suspects):
-            roundTrip = max(roundTrip, self._secondLook)
-        self._strikes = {}
-        self._try(Trial(suspects, now, roundTrip, self._random))
+    def _take(self, mark: int, bait: _Bait) -> None:
+        """Have another bait, unless there are enough."""
+        self._due = bait.taken + 2 * self.interval * self._random()
+        ofOne = sum(each.owner == bait.owner for each in self._baits.values())
+        if ofOne < self.mostOfOne and len(self._baits) < self.mostBaits:
+            self._baits[mark] = bait
 
-    def _try(self, trial: Trial) -> None:
-        self._trial = trial
-        self._held = trial.suspects
-        self._schedule(self._busyTick)
+    def _compare(self, mark: int, run: Run, slot: int) -> None:
+        """See whether a bait has come too often."""
+        bait = self._baits[mark]
+        bait.counts[slot] = count = bait.counts.get(slot, 0) + 1
+        if slot != bait.owner and count >= self.mostCopies * bait.counts.get(bait.owner, 1):
+            del self._baits[mark]
+            if bait.isNew and slot not in self._limits:
+                self._strike(bait, run, slot)
 
-    def _goOn(self, trial: Trial, now: float) -> None:
-        """Relay the next probe, or come to a verdict."""
-        if not trial.isOver(now):
-            probe = trial.nextProbe(self._backlog, now)
-            if probe is not None:
-                self._pass(probe)
-            return
-        company = trial.company() - self._echoes.keys()
-        if company:
-            self._try(trial.withCompany(company, now))
-        else:
-            self._finish(trial.guilty())
+    def _doubt(self, bait: _Bait, echo: _Echo, slot: int, now: float) -> None:
+        """See whether an echo sends more than was relayed to it."""
+        if slot not in self.echoes or now < max(bait.taken, echo.since) + self.settling:
+            return  # it may have been under way before
+        bait.counts[slot] = count = bait.counts.get(slot, 0) + 1
+        if count > self.ways * (2 + bait.passed):
+            self._limits[slot] = self.least + int(2 * echo.dropped / (now - echo.since))
+            self._end(slot, "it sends more than was relayed to it, so this is no loop")
 
-    def _doubt(self, sender: Sender, echo: _Echo, bait: Bait) -> None:
-        """An echo whose copies are dropped has repeated a bait as only a true sender can."""
-        others = sum(count for each, count in bait.copies.items() if each not in self._echoes)
-        if bait.taken < echo.since + 1 or bait.copies[sender] < self._farTooMany * max(2, others):
-            return
-        self._end(sender, "it sends more than was relayed to it, so this is no loop")
-        self._believe(sender, bait.taken)
+    def _strike(self, bait: _Bait, run: Run, slot: int) -> None:
+        strikes, last = self._strikes.pop(slot, (0, -math.inf))
+        if bait.taken > last:  # or it could be one that sent all this before
+            strikes, last = strikes + 1, run.arrival
+        self._strikes[slot] = (strikes, last)
+        if strikes >= self.strikesNeeded:
+            self._accuse(run, slot)
+        elif len(self._strikes) > self.mostSuspects:
+            del self._strikes[next(iter(self._strikes))]
 
-    def _hold(self, run: Run) -> None:
-        if self._trial is not None:
-            self._trial.held(run)
-        self._backlog.append(run)
-        if self._backlog.isFull:
-            # More than a loop holds: this is a fast stream of its own.
-            self._finish([])
-            self._release(math.inf)
-
-    def _finish(self, guilty: Collection[Sender]) -> None:
-        """End the trial, if there is one."""
-        trial, self._trial = self._trial, None
-        if trial is None:
-            return
-        now = self._clock.seconds()
-        for sender in trial.suspects:
-            if sender in guilty:
-                self._begin(sender, now)
-            else:
-                self._believe(sender, now)
-        self._portion = max(self._least, 2 * self._backlog.size // self._ticksToCatchUp)
-        self._catchUpBy = now + 1
-
-    def _release(self, size: float) -> None:
-        """Relay so many bytes, or a run more, of what was held."""
-        while size > 0 and len(self._backlog):
-            run = self._backlog.pop()
-            size -= len(run.data)
-            self._passNew(run)
-        if not len(self._backlog) and self._trial is None:
-            self._held = ()
-            self._watch.restart()
-
-    def _believe(self, sender: Sender, now: float) -> None:
-        """Do not suspect a sender for a while."""
-        before = self._trusted.pop(sender, None)
-        seconds = self.trust if before is None else min(2 * before.seconds, self.mostTrust)
-        self._trusted[sender] = _Trust(now + seconds, seconds)
-        if len(self._trusted) > self.mostTrusted:
-            del self._trusted[next(iter(self._trusted))]
-
-    # As time goes by.
-
-    def _isBusy(self) -> bool:
-        """Whether there is more to do than to watch."""
-        return bool(self._held or self._echoes or self._strikes)
-
-    def _schedule(self, seconds: float) -> None:
-        """Be called in so many seconds at the latest."""
-        if self._timer is not None:
-            if self._timer.getTime() <= self._clock.seconds() + seconds:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(seconds, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._clock.seconds()
-        try:
-            if self._trial is not None:
-                self._goOn(self._trial, now)
-            elif self._held:
-                self._release(self._portion if now < self._catchUpBy else math.inf)
-        finally:  # whatever forward raises, nothing is held for ever
-            self._forgetOld(now)
-            if self._isBusy():
-                self._schedule(self._busyTick if self._held else self._idleTick)
-            else:
-                self._relayed = None
-
-    def _forgetOld(self, now: float) -> None:
-        """End suspicions and loops of which there was nothing more."""
-        self._strikes = {
-            sender: strikes
-            for sender, strikes in self._strikes.items()
-            if now - strikes[-1].taken < self._suspicionLasts
-        }
-        for sender, echo in list(self._echoes.items()):
-            if now - echo.lastDrop >= self.calm:
-                self._end(sender, "nothing came back for a while")
+    def _turn(self, now: float) -> None:
+        """Do what is to be done once a second."""
+        self._began, self._ends, self._due = now, now + 1, min(self._due, now + self.interval)
+        self.isOver = not self.echoes and now - self._changed > self.memory
+        self._counts = {}
+        self._freshBefore.append(self._fresh)
+        self._othersBefore.append(self._others)
+        self._fresh = self._others = 0
+        if not 0 <= now - self._aged < self.recent / 2:
+            self._age(now)
+        for mark, bait in list(self._baits.items()):
+            if not 0 <= now - bait.taken < self.lifetime:
+                del self._baits[mark]
+                self._strikes = {
+                    slot: (strikes - (bait.taken > last), last)
+                    for slot, (strikes, last) in self._strikes.items()
+                    if strikes > (bait.taken > last)
+                }
+        for slot, echo in list(self.echoes.items()):
+            if now - max(echo.since, echo.lastDrop) >= self.calm:
+                self._end(slot, "nothing came back for a while")
+                self._strikes[slot] = (self.strikesNeeded - 1, now)
             elif now - echo.saidAt >= self.quiet:
-                self._sayCount(sender, echo, now)
+                self._say(echo, now)
 
-    # What it says.
+    def _age(self, now: float) -> None:
+        self._old, self._young, self._aged = self._young, {}, now
 
-    def _begin(self, sender: Sender, now: float) -> None:
-        self._echoes[sender] = _Echo(now, now)
+    def _accuse(self, run: Run, slot: int) -> None:
+        if slot in self.echoes or len(self.echoes) >= self.mostEchoes:
+            return
+        self.echoes[slot] = echo = _Echo(run.sender, run.arrival, saidAt=run.arrival)
         self._log.warn(
             "loop: what {name} receives and relays comes back to it from {sender}, another relay. "
             "Copies from there are dropped and counted as loop; anything else from there is "
             "relayed. Have one of the two relays send elsewhere, or name the source to hear",
             name=self._name,
-            sender="{} port {}".format(*sender),
+            sender="{} port {}".format(*echo.sender),
         )
 
-    def _sayCount(self, sender: Sender, echo: _Echo, now: float) -> None:
+    def _say(self, echo: _Echo, now: float) -> None:
         self._log.warn(
             "loop: {name} has dropped {count:,} more datagrams that came back from {sender}",
             name=self._name,
             count=echo.dropped - echo.said,
-            sender="{} port {}".format(*sender),
+            sender="{} port {}".format(*echo.sender),
         )
         echo.said, echo.saidAt = echo.dropped, now
 
-    def _end(self, sender: Sender, why: str) -> None:
-        echo = self._echoes.pop(sender)
+    def _end(self, slot: int, why: str) -> None:
+        echo = self.echoes.pop(slot)
         self._log.info(
             "loop: {name} relays all from {sender} again, since {why} ({count:,} were dropped)",
             name=self._name,
-            sender="{} port {}".format(*sender),
+            sender="{} port {}".format(*echo.sender),
             why=why,
             count=echo.dropped,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 from attrs import define
 from twisted.logger import Logger
 
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.circles import reaches
 
 _Node = Hashable
 _Address = tuple[str, int]
@@ -32,9 +34,9 @@ class Feedback:
 
     A sender that is one of our outputs makes a path: from the input that feeds that output to
     the one that heard it.  Chains are as good as any other route (G1 to G2, and G2 to G3).  A
-    path is a loop if it closes a ring of paths, or if it is a mere reflection: all that the
-    hearing input could do with the datagrams is to give them back to where they came from.  Thus
-    of a bridge in both directions, G1 to G2 and G2 to G1, each route leaves the other's alone.
+    path is a loop if it closes a ring of paths, or if it is half of a bridge in both directions:
+    of G1 to G2 and G2 to G1 each route leaves the other's alone, from the first datagram if the
+    models tell, and otherwise once both have been heard.
 
     Inputs and outputs may be any hashable objects; their C{str} is for the log.
 
@@ -47,7 +49,9 @@ class Feedback:
 
     _log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, hears: Callable[[Any, Any], bool] = lambda _, __: False) -> None:
+        """@param hears: whether an input is known to hear an output, before it does."""
+        self._hears = hears
         self._outputs: dict[_Address, Hashable] = {}
         self._feeders: dict[Hashable, frozenset[_Node]] = {}
         self._addresses: dict[Hashable, tuple[_Address, ...]] = {}  # of each output
@@ -117,25 +121,29 @@ class Feedback:
         leads: dict[_Node, set[_Node]] = {}
         for (output, node), path in self._paths.items():
             feeders = self._feeders[output]
-            path.isLoop = any(
-                self._isReflection(node, feeder) or _reaches(leads, node, feeder)
-                for feeder in feeders
-            )
+            bridged = [each for each in feeders if self._isBridge(node, each)]
+            path.isLoop = bool(bridged) or any(reaches(leads, node, each) for each in feeders)
             if path.isLoop:
-                self._say(output, node)
+                self._say(output, node, isBridge=bool(bridged) and node not in feeders)
                 continue
             for feeder in feeders:
                 leads.setdefault(feeder, set()).add(node)
 
-    def _isReflection(self, node: _Node, feeder: _Node) -> bool:
-        """Whether one input hears every output of another, so that it had it all before."""
-        outputs = [output for output, each in self._feeders.items() if node in each]
-        return bool(outputs) and all((output, feeder) in self._paths for output in outputs)
+    def _isBridge(self, node: _Node, feeder: _Node) -> bool:
+        """Whether one input feeds an output that the other hears."""
+        return any(
+            node in feeders and ((output, feeder) in self._paths or self._hears(feeder, output))
+            for output, feeders in self._feeders.items()
+        )
 
-    def _say(self, output: Hashable, node: _Node) -> None:
+    def _say(self, output: Hashable, node: _Node, *, isBridge: bool) -> None:
         if (output, node) in self._said:
             return
         self._said.add((output, node))
+        if isBridge:
+            text = "bridge: {node} leaves alone what {output} sends, for that is there already"
+            self._log.info(text, node=node, output=output)
+            return
         self._log.warn(
             "loop: {node} hears {output}, which sends what {feeder} receives, and relaying that "
             "would send it round and round; it is dropped here and counted as loop. Have the "
@@ -149,13 +157,3 @@ class Feedback:
         """What was learned may be wrong now, and is learned again from the next run."""
         self._paths.clear()
         self._said.clear()
-
-
-def _reaches(leads: dict[_Node, set[_Node]], start: _Node, end: _Node) -> bool:
-    """Whether there is a way from one node to another; there is from each to itself."""
-    reached, pending = {start}, [start]
-    while pending:
-        new = leads.get(pending.pop(), set()) - reached
-        reached |= new
-        pending += new
-    return end in reached

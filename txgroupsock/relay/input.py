@@ -67,6 +67,7 @@ class UDPInput(DatagramProtocol):
         *,
         isShared: bool | None = None,
         feedback: Feedback | None = None,
+        isRelayed: bool = True,
     ) -> None:
         """
         @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.  Inputs of one
@@ -74,6 +75,7 @@ class UDPInput(DatagramProtocol):
         @param isShared: whether other sockets may have the same port; left out, a group's is.
         @param feedback: knows the outputs of this process, so that what they send is not
             relayed round and round.
+        @param isRelayed: whether what comes is sent on, so that there may be a loop to be stopped.
         """
         self.model = model
         self.buffer: BufferSize | None = None
@@ -93,7 +95,7 @@ class UDPInput(DatagramProtocol):
         self._joinsBefore = self._refreshed = 0  # of sockets that have been closed
         self._senders = Senders()
         self._refreshing = Refreshing(self._reactor, self._received, self._refresh)
-        self._guard = EchoGuard(self._reactor, self._pass, self._counters, model)
+        self._guard = EchoGuard(self._pass, self._counters, model) if isRelayed else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model}>"
@@ -308,7 +310,8 @@ class UDPInput(DatagramProtocol):
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
         self._droppedBefore = self.counters.dropped.copy()  # the kernel's go with the socket
-        self._guard.close()
+        if self._guard is not None:
+            self._guard.close()
         self._isOpen = False
         self._watch()
         self._refreshing.stop()
@@ -351,7 +354,9 @@ class UDPInput(DatagramProtocol):
         """Pass a run on, unless it is what this process has sent, or what came in before."""
         if self._standing is not None:
             self._senders.heard(run.sender[0], run.arrival)
-        if self._feedback.isLoop(self, run):
+        if self._guard is None:
+            self._pass(run)
+        elif self._feedback.isLoop(self, run):
             self._counters.dropped["loop"] += len(run)
         else:
             self._guard.admit(run)

@@ -312,7 +312,7 @@ def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
 def _refuseLoops(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     """Refuse every output that closes a circle of routes, as far as can be told from here."""
     routes = [each.route for each in drafts]
-    for index, other in closingCircles(feeds(routes)):
+    for index, other in closingCircles(routes, feeds(routes)):
         incoming = routes[other].input
         for position, output in enumerate(routes[index].outputs):
             if isLoop(incoming, output):

@@ -13,10 +13,11 @@ from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWar
 from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.circles import isLoop
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel, least, soonest
+from txgroupsock.relay.model import InputModel, OutputModel, least, soonest
 from txgroupsock.relay.redundancy.model import AnyInput
 from txgroupsock.relay.redundancy.share import RedundantShare
 
@@ -33,7 +34,7 @@ class SharedInputs:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: as for L{UDPInput}."""
-        self.feedback = Feedback()
+        self.feedback = Feedback(_hears)
         self._reactor = reactor
         self._inputs: dict[InputModel, _Shared] = {}
 
@@ -205,6 +206,12 @@ class InputShare:
     def describe(self) -> list[str]:
         """See L{IRelayInput}."""
         return [] if self._shared is None else self._shared.input.describe()
+
+
+def _hears(incoming: UDPInput, output: IRelayOutput) -> bool:
+    """Whether an input hears an output, as far as their models tell."""
+    model = getattr(output, "model", None)
+    return isinstance(model, OutputModel) and isLoop(incoming.model, model)
 
 
 AnyShare: TypeAlias = InputShare | RedundantShare

@@ -81,6 +81,7 @@ def resplit(
             loads[worker] += len(routes[index].outputs)
     settled = [0 if worker is None else worker for worker in placed]
     _refuseDivided(routes, settled)
+    _refuseParted(routes, settled)
     _refuseExchanged(routes, settled, there, workers)
     return settled
 
@@ -138,6 +139,19 @@ def _refuseDivided(routes: Sequence[RouteModel], workers: Sequence[int]) -> None
                     f"{workers[index] + 1} the other, and only one of them can; this takes effect "
                     "at the next start"
                 )
+
+
+def _refuseParted(routes: Sequence[RouteModel], workers: Sequence[int]) -> None:
+    """A bridge in both directions has one process, which knows what it has sent itself."""
+    feeding = feeds(routes)
+    for one, other in feeding:
+        if workers[one] != workers[other] and (other, one) in feeding:
+            raise RuntimeError(
+                f"the routes {routes[one].name} and {routes[other].name} would feed each other, "
+                f"but run in the workers {workers[one] + 1} and {workers[other] + 1}, and only "
+                "one that has both can tell their datagrams apart; this takes effect at the next "
+                "start"
+            )
 
 
 def _refuseExchanged(

@@ -45,20 +45,6 @@ class ReceivePlan:
     output: str | None = None
 
 
-class PlainInput(UDPInput):
-    """
-    An input that gives on all that comes.
-
-    That of a relay stops loops, and takes a datagram that comes from several senders for one.
-    """
-
-    def runReceived(self, run: Run) -> None:
-        """See L{IRunReceiver}."""
-        if self._standing is not None:
-            self._senders.heard(run.sender[0], run.arrival)
-        self._pass(run)
-
-
 @implementer(IRunReceiver)
 class ReceiveService(Service):
     """
@@ -81,7 +67,7 @@ class ReceiveService(Service):
         self.recognition = Recognition(reactor.seconds())
         self.succeeded = False
         self._result = result
-        self._input = PlainInput(reactor, plan.input)
+        self._input = UDPInput(reactor, plan.input, isRelayed=False)
         self._display = Display(reactor, self._line, terminal)
         self._watching = LoopingCall(self._look)
         self._watching.clock = reactor

@@ -71,7 +71,7 @@ def _loops(patients: Sequence[Patient]) -> dict[OutputModel, list[Finding]]:
     routes = [RouteModel(each.input, each.outputs) for each in patients if each.input is not None]
     feeding = feeds(routes)
     found: dict[OutputModel, list[Finding]] = {}
-    for edge in closingCircles(feeding):
+    for edge in closingCircles(routes, feeding):
         output, fed = feeding[edge], routes[edge[1]].input
         finding = Finding(
             "loop",
