@@ -40,6 +40,7 @@ from txgroupsock.primitives import (
     setSendBufferTo,
     writeSocket,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.ouraddress import OurAddresses
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex
 from txgroupsock.traffic import GroupsockStatistics
@@ -63,6 +64,7 @@ class Groupsock:
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,
@@ -190,6 +192,7 @@ class Groupsock:
         """See L{IGroupsock}."""
         return tuple(self._destinations)
 
+    @checked
     def changeDestinationParameters(
         self,
         address: str | IPAddress | None = None,
@@ -206,12 +209,14 @@ class Groupsock:
             self.ttl = wanted.ttl
         self._destinations.put(wanted)
 
+    @checked
     def addDestination(
         self, address: str | IPAddress, port: int, sessionId: int = 0, ttl: int = DEFAULT_TTL
     ) -> None:
         """See L{IGroupsock}."""
         self._destinations.add(address, port, sessionId, ttl)
 
+    @checked
     def removeDestination(self, sessionId: int) -> int:
         """See L{IGroupsock}."""
         return self._destinations.remove(sessionId)
@@ -224,6 +229,7 @@ class Groupsock:
         """See L{IGroupsock}."""
         return len(self._destinations) > 1
 
+    @checked
     def lookupSessionIdFromDestination(self, address: str | IPAddress, port: int) -> int | None:
         """See L{IGroupsock}."""
         found = self._destinations.at(address, port)
@@ -243,6 +249,7 @@ class Groupsock:
             membership, self._membership = self._membership, None
             self._leave(membership)
 
+    @checked
     def changePort(self, port: int) -> None:
         """See L{IGroupsock}."""
         self._move(self.group, port)

@@ -24,10 +24,15 @@ from txgroupsock.ports.tcp import (
     KeepAliveConnector,
     KeepAlivePort,
     applyToDescriptor,
+    needFactory,
     needListening,
+    needPeer,
+    needPort,
 )
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
+from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.checks import inRange
 
 _USUAL = KeepAlive()
 
@@ -45,6 +50,7 @@ class GroupsockReactor:
     @ivar linkWatch: tells of changes of this host's interfaces.
     """
 
+    @checked
     def __init__(
         self,
         reactor: Any,
@@ -118,6 +124,7 @@ class GroupsockReactor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self._reactor!r}>"
 
+    @checked
     def listenMulticast(
         self,
         port: int,
@@ -184,6 +191,7 @@ class GroupsockReactor:
         """Open a UDP port; see L{listenMulticast}, from which it differs only in name."""
         return self.listenMulticast(port, protocol, interface, maxPacketSize)
 
+    @checked
     def listenRTP(
         self,
         port: int,
@@ -228,9 +236,10 @@ class GroupsockReactor:
 
     # TCP
 
+    @checked
     def listenTCP(
         self,
-        port: int,
+        port: Any,
         factory: Any,
         backlog: int = 50,
         interface: InterfaceLike = "",
@@ -241,7 +250,7 @@ class GroupsockReactor:
         """
         Listen for TCP connections, which have keep-alive from their first packet on.
 
-        @param port: 0 lets the kernel choose one.
+        @param port: 0 lets the kernel choose one; or what Twisted's C{makeBinding} made.
         @param interface: what to listen on: nothing, every IPv4 address; C{"::"}, every IPv6
             one, and IPv4 too where the system allows that; an address; the name or index of an
             interface: its IPv4 address, or its IPv6 one if it has no other.
@@ -262,6 +271,8 @@ class GroupsockReactor:
         reusePort: bool,  # noqa: FBT001 - handed on
         kind: str,
     ) -> IListeningPort:
+        needFactory(factory)
+        needPort(port)
         opened = KeepAlivePort(
             port,
             factory,
@@ -275,12 +286,13 @@ class GroupsockReactor:
         opened.startListening()
         return opened
 
+    @checked
     def connectTCP(
         self,
-        host: str,
-        port: int,
+        host: Any,
+        port: Any,
         factory: Any,
-        timeout: float = 30,
+        timeout: float | None = 30,
         bindAddress: Any = None,
         *,
         keepAlive: KeepAlive | bool = True,
@@ -288,10 +300,15 @@ class GroupsockReactor:
         """
         Connect by TCP, with keep-alive from the first packet on, at each attempt.
 
-        @param timeout: seconds.
+        @param host: an address, or a name, which is looked up.
+        @param port: its number, or the name of a service.
+        @param timeout: seconds; L{None} leaves it to the system.
         @param bindAddress: C{(host, port)} to connect from.
         @param keepAlive: L{True}: this reactor's; L{False}: none.
         """
+        needFactory(factory)
+        needPeer(host, port, bindAddress)
+        inRange("timeout", timeout)
         chosen = self._chosen(keepAlive=keepAlive)
         connector: IConnector
         if chosen is None:
@@ -303,9 +320,10 @@ class GroupsockReactor:
             connector.connect()
         return connector
 
+    @checked
     def listenSSL(
         self,
-        port: int,
+        port: Any,
         factory: Any,
         contextFactory: Any,
         backlog: int = 50,
@@ -320,13 +338,14 @@ class GroupsockReactor:
         wrapped = TLSMemoryBIOFactory(contextFactory, False, factory)
         return self._listen(port, wrapped, backlog, interface, keepAlive, reusePort, "TLS")
 
+    @checked
     def connectSSL(
         self,
-        host: str,
-        port: int,
+        host: Any,
+        port: Any,
         factory: Any,
         contextFactory: Any,
-        timeout: float = 30,
+        timeout: float | None = 30,
         bindAddress: Any = None,
         *,
         keepAlive: KeepAlive | bool = True,
@@ -337,6 +356,7 @@ class GroupsockReactor:
         wrapped = TLSMemoryBIOFactory(contextFactory, True, factory)
         return self.connectTCP(host, port, wrapped, timeout, bindAddress, keepAlive=keepAlive)
 
+    @checked
     def adoptStreamPort(
         self,
         fileDescriptor: int,
@@ -359,6 +379,7 @@ class GroupsockReactor:
         port: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
         return port
 
+    @checked
     def adoptStreamConnection(
         self,
         fileDescriptor: int,

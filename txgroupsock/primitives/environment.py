@@ -8,11 +8,12 @@ from types import TracebackType
 
 from attrs import define, field
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.networkinterface import InterfaceLike
 from txgroupsock.primitives.sockaddr import IPAddress
 
 
-@define(eq=False)
+@define(eq=False, field_transformer=typed)
 class Environment:
     """
     What the socket functions take from their surroundings.

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.buffers import BufferSize, increaseSendBufferTo
 from txgroupsock.primitives.constants import (
     IP_RECVERR,
@@ -76,6 +77,7 @@ class Flow:
     @ivar buffer: the send buffer that was asked for and granted; L{None} until it is open.
     """
 
+    @checked
     def __init__(self, destination: Destination, port: int = 0) -> None:
         """@param port: the local port to have if it is free."""
         self.destination = destination

@@ -15,6 +15,7 @@ from attrs import frozen
 from twisted.internet.testing import MemoryReactorClock
 
 from txgroupsock.primitives import IPAddress, NetworkInterface, parseAddress
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.sockaddr import isMulticast, toSocketAddress
 from txgroupsock.testing.datagram import Datagram, Delay, Loss
 from txgroupsock.testing.host import MemoryHost
@@ -191,6 +192,7 @@ class MemoryNetworkReactor(MemoryReactorClock):
         super().__init__()  # type: ignore[no-untyped-call] # Twisted's has no annotations
         self._network = network
 
+    @checked
     def advance(self, amount: float) -> None:
         """
         Let so many seconds pass: what is due in them happens in order, each thing at its time.

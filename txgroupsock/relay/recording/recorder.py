@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.recording.disk import ENTRY, Disk
@@ -34,6 +35,7 @@ class Recorder(Stage):
     interval: ClassVar[float] = 0.25
     batch: ClassVar[int] = 256 * 1024
 
+    @checked
     def __init__(
         self,
         reactor: Any,

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
@@ -43,6 +44,7 @@ class Ring(Stage):
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import define, frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.redundancy.boundary import Boundary
 from txgroupsock.relay.redundancy.sequencing import Sequencing, portion
@@ -17,7 +18,7 @@ LOSS_INTERVAL: Final = 1.0
 _FEWEST: Final = 20  # datagrams in an interval that tell a rate
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Policy:
     """
     When to go over to another leg.

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -35,6 +36,7 @@ class FailoverInput:
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -44,6 +45,7 @@ class MergedInput:
     The sender of what is given on is that of the leg that brought it.
     """
 
+    @checked
     def __init__(
         self,
         reactor: Any,
