@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory
 
+import txgroupsock
 from txgroupsock import (
     Destination,
     Environment,
@@ -31,6 +35,7 @@ from txgroupsock import (
     Stage,
     UDPPort,
     findInterface,
+    ports,
     primitives,
 )
 from txgroupsock.relay.model import InputModel, OutputModel
@@ -60,7 +65,7 @@ NO_FACTORY: tuple[Any, ...] = (None, Factory, "f", DatagramProtocol())
 
 
 @contextmanager
-def port(reactor: Any) -> Iterator[UDPPort]:
+def openPort(reactor: Any) -> Iterator[UDPPort]:
     """An open port."""
     opened = GroupsockReactor(reactor).listenUDP(0, DatagramProtocol(), "127.0.0.1")
     try:
@@ -73,7 +78,7 @@ def onPort(name: str, *before: Any) -> Callable[..., Any]:
     """Call a method of an open port; what its L{Deferred} fails with is raised."""
 
     def call(reactor: Any, value: Any) -> None:
-        with port(reactor) as opened:
+        with openPort(reactor) as opened:
             result = getattr(opened, name)(*before, value)
             failures: list[Any] = []
             if result is not None:
@@ -301,3 +306,48 @@ def test_anErrorSaysWhatWouldBeRight(reactor: Any) -> None:
     )
     with pytest.raises(TypeError, match=r"^idle is 1\.5, a float: it has to be a whole number$"):
         KeepAlive(1.5)  # type: ignore[arg-type] # on purpose
+
+
+# Results, which nobody makes; and what is looked at by those that it calls, or is the data path.
+NOT_LOOKED_AT = {
+    *("Arrival", "BufferSize", "ConnectionState", "DestinationStatistics", "GroupsockStatistics"),
+    *("NetworkInterface", "PortStatistics", "RTPPair", "Received", "Run", "Traffic"),
+    *("Destination.dropped", "Destination.sendRun", "Flow.sendRun", "Stage.drop"),
+    *("Groupsock.handleRead", "Groupsock.wasLoopedBackFromUs", "Traffic.countPacket"),
+    *("GroupsockReactor.listenUDP", "NetworkInterface.addressOf", "Relay.change"),
+    *("RelayModel.checked", "Route.openRoute", "UDPPort.connect", "UDPPort.setBroadcastAllowed"),
+    *("mostSenders", "setSocketKeepAlive", "toSocketAddress"),
+}
+SIMPLE = re.compile(r"\b(int|float|bool|str|Sequence|Iterable|Callable|Environment|KeepAlive)\b")
+PARSED = re.compile(r"IPAddress|InterfaceLike")
+
+
+def notLookedAt(name: str, thing: Any) -> Iterator[str]:
+    """What of a thing takes arguments whose annotations say something and nobody looks at."""
+    if inspect.isclass(thing) and issubclass(thing, BaseException):
+        return
+    functions = {name: thing} if inspect.isfunction(thing) else {}
+    if inspect.isclass(thing):
+        if attrs.has(thing) and not any(
+            "Validator" in repr(type(each.validator)) for each in attrs.fields(thing)
+        ):
+            yield name
+        for member, value in vars(thing).items():
+            isOurs = member == "__init__" and not attrs.has(thing)
+            if isOurs or not member.startswith("_"):
+                functions[f"{name}.{member}"] = getattr(value, "__func__", value)
+    for called, function in functions.items():
+        if inspect.isfunction(function) and not hasattr(function, "__wrapped__"):
+            parameters = inspect.signature(function).parameters.values()
+            hints = [
+                str(each.annotation) for each in parameters if each.annotation is not each.empty
+            ]
+            if any(SIMPLE.search(each) and not PARSED.search(each) for each in hints):
+                yield called
+
+
+@pytest.mark.parametrize("module", [txgroupsock, primitives, ports])
+def test_everythingThatIsExportedLooksAtItsArguments(module: Any) -> None:
+    """Or is on a list of what need not, and why."""
+    found = {each for name in module.__all__ for each in notLookedAt(name, getattr(module, name))}
+    assert found <= NOT_LOOKED_AT

@@ -39,6 +39,7 @@ class InterleavedRTSP(Protocol):
 
     _log = Logger()
 
+    @checked
     def __init__(self, messageReceived: Callable[[bytes], None] | None = None) -> None:
         """@param messageReceived: called with each message, instead of the method."""
         self.framesUnclaimed = 0

@@ -58,6 +58,7 @@ class MemoryNetwork:
         self._sockets: dict[int, MemorySocket] = {}
         self._nextFileno = 1 << 30  # more than the kernel ever gives
 
+    @checked
     def host(self, *addresses: str, name: str = "") -> MemoryHost:
         """
         The host with these addresses on the link C{lan}; a new one, unless there is one already.
@@ -90,6 +91,7 @@ class MemoryNetwork:
 
     # What hosts, sockets and the reactor ask
 
+    @checked
     def plug(self, host: MemoryHost, interface: NetworkInterface, link: str) -> None:
         """
         Put an interface on a link.

@@ -135,6 +135,7 @@ class Ring(Stage):
         while kept and (kept[0][3] < oldest or self._size > self._memory):
             self._size -= len(kept.popleft()[0]) + ENTRY
 
+    @checked
     def dump(self, reason: str) -> Deferred[Path]:
         """
         Write what is kept, and what comes in the next seconds.

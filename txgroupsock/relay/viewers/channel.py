@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
@@ -36,6 +37,7 @@ class Channel:
 
     _log = Logger()
 
+    @checked
     def __init__(self, reactor: Any, name: str, limits: Limits | None = None) -> None:
         """@param reactor: provides C{IReactorTime}."""
         self.name = name

@@ -109,7 +109,7 @@ class TCPModel:
     stream: StreamModel | str
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ViewersModel:
     """
     A service for viewers.
