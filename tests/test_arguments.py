@@ -326,7 +326,7 @@ def notLookedAt(name: str, thing: Any) -> Iterator[str]:
     """What of a thing takes arguments whose annotations say something and nobody looks at."""
     if inspect.isclass(thing) and issubclass(thing, BaseException):
         return
-    functions = {name: thing} if inspect.isfunction(thing) else {}
+    functions: dict[str, Any] = {name: thing} if inspect.isfunction(thing) else {}
     if inspect.isclass(thing):
         if attrs.has(thing) and not any(
             "Validator" in repr(type(each.validator)) for each in attrs.fields(thing)

@@ -138,7 +138,6 @@ class CommandHook(Hook):
     C{_SECONDS}.  It has to end with status 0 in time, or else it is killed.
     """
 
-    @checked
     def __init__(self, reactor: Any, command: Sequence[str], seconds: float = 10.0) -> None:
         """
         @param reactor: provides C{IReactorProcess} and C{IReactorTime}.
