@@ -18,6 +18,7 @@ from txgroupsock.primitives import (
     parseAddress,
     toSocketAddress,
 )
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.sockaddr import describe, familyName, familyOf, scopeIndex
 from txgroupsock.traffic import Traffic
 
@@ -25,7 +26,7 @@ DEFAULT_TTL = 255
 """LIVE555's: as far as routers' thresholds and the group's scope let it go."""
 
 
-@frozen(eq=False)
+@frozen(eq=False, field_transformer=typed)
 class SessionDestination:
     """
     One receiver of what a Groupsock sends; a change to it makes another that keeps its counts.

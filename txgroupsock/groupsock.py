@@ -41,6 +41,7 @@ from txgroupsock.primitives import (
     setSendBufferTo,
     writeSocket,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.ouraddress import OurAddresses
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex
 from txgroupsock.traffic import GroupsockStatistics
@@ -64,6 +65,7 @@ class Groupsock:
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,
@@ -191,6 +193,7 @@ class Groupsock:
         """See L{IGroupsock}."""
         return tuple(self._destinations)
 
+    @checked
     def changeDestinationParameters(
         self,
         address: str | IPAddress | None = None,
@@ -207,12 +210,14 @@ class Groupsock:
             self.ttl = wanted.ttl
         self._destinations.put(wanted)
 
+    @checked
     def addDestination(
         self, address: str | IPAddress, port: int, sessionId: int = 0, ttl: int = DEFAULT_TTL
     ) -> None:
         """See L{IGroupsock}."""
         self._destinations.add(address, port, sessionId, ttl)
 
+    @checked
     def removeDestination(self, sessionId: int) -> int:
         """See L{IGroupsock}."""
         return self._destinations.remove(sessionId)
@@ -225,6 +230,7 @@ class Groupsock:
         """See L{IGroupsock}."""
         return len(self._destinations) > 1
 
+    @checked
     def lookupSessionIdFromDestination(self, address: str | IPAddress, port: int) -> int | None:
         """See L{IGroupsock}."""
         found = self._destinations.at(address, port)
@@ -244,6 +250,7 @@ class Groupsock:
             membership, self._membership = self._membership, None
             self._leave(membership)
 
+    @checked
     def changePort(self, port: int) -> None:
         """See L{IGroupsock}."""
         self._move(self.group, port)

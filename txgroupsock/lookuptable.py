@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from txgroupsock.groupsock import Groupsock
 from txgroupsock.primitives import Environment, IPAddress, parseAddress
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.sockaddr import scopeIndex
 from txgroupsock.traffic import GroupsockStatistics
 
@@ -22,6 +23,7 @@ class GroupsockLookupTable:
     @ivar statistics: of all Groupsocks ever made here, in total.
     """
 
+    @checked
     def __init__(self, reactor: Any, env: Environment | None = None) -> None:
         """
         @param reactor: for the Groupsocks.
@@ -40,6 +42,7 @@ class GroupsockLookupTable:
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    @checked
     def fetch(
         self,
         group: str | IPAddress,
@@ -66,6 +69,7 @@ class GroupsockLookupTable:
             self._made.append(found)
         return found
 
+    @checked
     def lookup(
         self, group: str | IPAddress, port: int, source: str | IPAddress | None = None
     ) -> Groupsock | None:
@@ -77,10 +81,12 @@ class GroupsockLookupTable:
         wanted = _key(group, port, source)
         return next((each for each in self if _keyOf(each) == wanted), None)
 
+    @checked
     def lookupSocket(self, descriptor: int) -> Groupsock | None:
         """The Groupsock whose socket has this descriptor, or L{None}."""
         return next((each for each in self if each.fileno() == descriptor), None)
 
+    @checked
     def remove(self, groupsock: Groupsock) -> Deferred[None]:
         """Close a Groupsock and forget it; nothing happens to one that is not of this table."""
         return groupsock.close() if groupsock in list(self) else succeed(None)

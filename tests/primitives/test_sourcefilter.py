@@ -43,9 +43,10 @@ def test_aSourceHasNoScope() -> None:
 
 def test_whatIsNoAddressIsRefused() -> None:
     """Also a single text, which is easily given for a list."""
-    for wrong in (["host.example"], "10.0.0.1"):
-        with pytest.raises(AddressError, match="it is not an IPv4 or IPv6 address"):
-            SourceFilter(True, wrong)
+    with pytest.raises(AddressError, match="it is not an IPv4 or IPv6 address"):
+        SourceFilter(True, ["host.example"])
+    with pytest.raises(TypeError, match="a list of addresses"):
+        SourceFilter(True, "10.0.0.1")
 
 
 @pytest.mark.lan

@@ -18,6 +18,7 @@ from txgroupsock.ports.streamtransport import (
     StreamDatagramTransport,
     StreamStatistics,
 )
+from txgroupsock.primitives.arguments import checked
 
 _LENGTH = struct.Struct("!H")
 
@@ -37,6 +38,7 @@ class FramedDatagrams(Int16StringReceiver):
     MAX_LENGTH = MAX_LENGTH
     datagramTransport: StreamDatagramTransport | None = None
 
+    @checked
     def __init__(
         self, protocol: AbstractDatagramProtocol, peer: tuple[str, int] | None = None
     ) -> None:
@@ -123,6 +125,7 @@ class FramedDatagramsFactory(ClientFactory):
 
     noisy = False
 
+    @checked
     def __init__(
         self,
         makeProtocol: Callable[[], AbstractDatagramProtocol],

@@ -16,6 +16,7 @@ from txgroupsock.ports.interleaving import (
     InterleavingError,
 )
 from txgroupsock.ports.streamtransport import Congestion, StreamDatagramTransport
+from txgroupsock.primitives.arguments import checked
 
 _HEAD = struct.Struct("!cBH")
 
@@ -38,6 +39,7 @@ class InterleavedRTSP(Protocol):
 
     _log = Logger()
 
+    @checked
     def __init__(self, messageReceived: Callable[[bytes], None] | None = None) -> None:
         """@param messageReceived: called with each message, instead of the method."""
         self.framesUnclaimed = 0
@@ -57,6 +59,7 @@ class InterleavedRTSP(Protocol):
         if self._messageReceived is not None:
             self._messageReceived(message)
 
+    @checked
     def sendMessage(self, message: bytes) -> None:
         """
         Send one whole RTSP message.
@@ -68,6 +71,7 @@ class InterleavedRTSP(Protocol):
         if not self._congestion.insist(message, _MOST_WAITING):
             self._log.warn("{peer} takes no more messages; closed", peer=self._peer())
 
+    @checked
     def openChannel(
         self,
         channel: int,
@@ -106,6 +110,7 @@ class InterleavedRTSP(Protocol):
             raise
         return opened
 
+    @checked
     def closeChannel(self, channel: int) -> None:
         """Stop the protocol of a channel; one that is not open is left so."""
         closed = self._channels.pop(channel, None)

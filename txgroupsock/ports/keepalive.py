@@ -18,6 +18,7 @@ from txgroupsock.primitives import (
     getSocketKeepAlive,
     setSocketKeepAlive,
 )
+from txgroupsock.primitives.arguments import checked
 
 # Deeper than protocol wrappers are stacked in earnest; a transport that contains itself must
 # not hang the program.
@@ -46,6 +47,7 @@ class TransportKeepAlive:
         """See L{IKeepAlive}."""
         return getSocketKeepAlive(self._socket)
 
+    @checked
     def setKeepAlive(self, keepAlive: KeepAlive | None) -> None:
         """See L{IKeepAlive}."""
         if keepAlive is None:

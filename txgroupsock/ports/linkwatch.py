@@ -81,7 +81,12 @@ class LinkWatch:
             self._messages.addRoutes()
 
     def remove(self, changed: Changed) -> None:
-        """Call somebody no more; with the last one everything is given back."""
+        """
+        Call somebody no more; with the last one everything is given back.  One that is not
+        called is left so.
+        """
+        if changed not in self._listeners:
+            return
         self._listeners.remove(changed)
         if not self._listeners:
             self._stop()

@@ -51,7 +51,10 @@ class Where:
 
         @param family: for those that do not tell; C{AF_INET} if left out.
         @raise UnknownInterface: there is no such interface.
+        @raise ValueError: there is no such family.
         """
+        if family not in (None, socket.AF_INET, socket.AF_INET6):
+            raise ValueError(f"family is {family!r}: it has to be AF_INET, AF_INET6 or None")
         interface = interfaceLike(interface)
         if not interface:
             interface = "::" if family == socket.AF_INET6 else "0.0.0.0"

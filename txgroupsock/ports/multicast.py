@@ -27,6 +27,7 @@ from txgroupsock.primitives import (
     setMulticastLoop,
     setMulticastTTL,
 )
+from txgroupsock.primitives.arguments import checked
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -109,6 +110,7 @@ class MulticastTransport:
         """See L{ISourceMulticastTransport.leaveSourceGroup}."""
         return _attempt(self.memberships.leaveSource, group, source, interface)
 
+    @checked
     def joinSourceGroups(
         self,
         group: str | IPAddress,
@@ -132,6 +134,7 @@ class MulticastTransport:
         """See L{ISourceMulticastTransport.getSourceFilter}."""
         return _attempt(self.memberships.getFilter, group, interface)
 
+    @checked
     def setSourceFilter(
         self, group: str | IPAddress, wanted: SourceFilter, interface: InterfaceLike = None
     ) -> Deferred[None]:
@@ -185,6 +188,7 @@ class MulticastTransport:
         """The TTL or hop limit of multicast that this port sends."""
         return getMulticastTTL(self.socket)
 
+    @checked
     def setTTL(self, ttl: int) -> None:
         """
         Set the TTL or hop limit of multicast that this port sends.

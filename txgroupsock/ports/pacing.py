@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorCore
 
 from txgroupsock.ports.clock import Ticks, ticksOf
 from txgroupsock.primitives.batchmemory import BatchMemory
+from txgroupsock.primitives.checks import wrongKind
 
 WAKE_UPS: Final = 8
 """A port looks at its rate once in so many wake-ups."""
@@ -173,7 +174,11 @@ def checkLatency(latency: float | None) -> float | None:
     A latency, if it is one.
 
     @raise ValueError: it is not.
+    @raise TypeError: it is no number.
     """
+    given: Any = latency
+    if isinstance(given, bool) or not isinstance(given, float | int | None):
+        raise wrongKind("latency", latency, "a number of seconds")
     if latency is not None and not (math.isfinite(latency) and latency >= 0):
         raise ValueError(f"latency is {latency}; it must be a finite number of seconds, 0 or more")
     return latency

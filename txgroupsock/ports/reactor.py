@@ -25,10 +25,15 @@ from txgroupsock.ports.tcp import (
     KeepAliveConnector,
     KeepAlivePort,
     applyToDescriptor,
+    needFactory,
     needListening,
+    needPeer,
+    needPort,
 )
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
+from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.checks import inRange
 
 _USUAL = KeepAlive()
 
@@ -48,6 +53,7 @@ class GroupsockReactor:
     @ivar linkWatch: tells of changes of this host's interfaces.
     """
 
+    @checked
     def __init__(
         self,
         reactor: Any,
@@ -119,6 +125,7 @@ class GroupsockReactor:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self.wrapped!r}>"
 
+    @checked
     def listenMulticast(
         self,
         port: int,
@@ -185,6 +192,7 @@ class GroupsockReactor:
         """Open a UDP port; see L{listenMulticast}, from which it differs only in name."""
         return self.listenMulticast(port, protocol, interface, maxPacketSize)
 
+    @checked
     def listenRTP(
         self,
         port: int,
@@ -229,9 +237,10 @@ class GroupsockReactor:
 
     # TCP
 
+    @checked
     def listenTCP(
         self,
-        port: int,
+        port: Any,
         factory: Any,
         backlog: int = 50,
         interface: InterfaceLike = "",
@@ -242,7 +251,7 @@ class GroupsockReactor:
         """
         Listen for TCP connections, which have keep-alive from their first packet on.
 
-        @param port: 0 lets the kernel choose one.
+        @param port: 0 lets the kernel choose one; or what Twisted's C{makeBinding} made.
         @param interface: what to listen on: nothing, every IPv4 address; C{"::"}, every IPv6
             one, and IPv4 too where the system allows that; an address; the name or index of an
             interface: its IPv4 address, or its IPv6 one if it has no other.
@@ -263,6 +272,8 @@ class GroupsockReactor:
         reusePort: bool,  # noqa: FBT001 - handed on
         kind: str,
     ) -> IListeningPort:
+        needFactory(factory)
+        needPort(port)
         opened = KeepAlivePort(
             port,
             factory,
@@ -276,12 +287,13 @@ class GroupsockReactor:
         opened.startListening()
         return opened
 
+    @checked
     def connectTCP(
         self,
-        host: str,
-        port: int,
+        host: Any,
+        port: Any,
         factory: Any,
-        timeout: float = 30,
+        timeout: float | None = 30,
         bindAddress: Any = None,
         *,
         keepAlive: KeepAlive | bool = True,
@@ -289,10 +301,15 @@ class GroupsockReactor:
         """
         Connect by TCP, with keep-alive from the first packet on, at each attempt.
 
-        @param timeout: seconds.
+        @param host: an address, or a name, which is looked up.
+        @param port: its number, or the name of a service.
+        @param timeout: seconds; L{None} leaves it to the system.
         @param bindAddress: C{(host, port)} to connect from.
         @param keepAlive: L{True}: this reactor's; L{False}: none.
         """
+        needFactory(factory)
+        needPeer(host, port, bindAddress)
+        inRange("timeout", timeout)
         chosen = self._chosen(keepAlive=keepAlive)
         connector: IConnector
         if chosen is None:
@@ -304,9 +321,10 @@ class GroupsockReactor:
             connector.connect()
         return connector
 
+    @checked
     def listenSSL(
         self,
-        port: int,
+        port: Any,
         factory: Any,
         contextFactory: Any,
         backlog: int = 50,
@@ -321,13 +339,14 @@ class GroupsockReactor:
         wrapped = TLSMemoryBIOFactory(contextFactory, False, factory)
         return self._listen(port, wrapped, backlog, interface, keepAlive, reusePort, "TLS")
 
+    @checked
     def connectSSL(
         self,
-        host: str,
-        port: int,
+        host: Any,
+        port: Any,
         factory: Any,
         contextFactory: Any,
-        timeout: float = 30,
+        timeout: float | None = 30,
         bindAddress: Any = None,
         *,
         keepAlive: KeepAlive | bool = True,
@@ -338,6 +357,7 @@ class GroupsockReactor:
         wrapped = TLSMemoryBIOFactory(contextFactory, True, factory)
         return self.connectTCP(host, port, wrapped, timeout, bindAddress, keepAlive=keepAlive)
 
+    @checked
     def adoptStreamPort(
         self,
         fileDescriptor: int,
@@ -360,6 +380,7 @@ class GroupsockReactor:
         port: IListeningPort = self.wrapped.adoptStreamPort(fileDescriptor, addressFamily, factory)
         return port
 
+    @checked
     def adoptStreamConnection(
         self,
         fileDescriptor: int,

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from txgroupsock.ports.address import checkDestination
 from txgroupsock.ports.statistics import PortStatistics
 from txgroupsock.primitives import Destination, SocketAddress, TransferError, fromSocketAddress
+from txgroupsock.primitives.checks import wrongKind
 from txgroupsock.primitives.destination import WOULD_BLOCK
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.run import Run
@@ -313,6 +314,8 @@ class SendingTransport:
             self._sender.sendRun(run.data, run.segmentSize, self._checked(each))
 
     def _checked(self, destination: Destination) -> Destination:
+        if not isinstance(destination, Destination):
+            raise wrongKind("destination", destination, "a Destination")
         if destination.family != self.addressFamily:
             raise ValueError(
                 f"{destination} is not {familyName(self.addressFamily)}, which this port is"

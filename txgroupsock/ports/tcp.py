@@ -29,6 +29,7 @@ from txgroupsock.primitives import (
     findInterface,
     setReuse,
 )
+from txgroupsock.primitives.checks import asText, wholeNumber, wrongKind
 from txgroupsock.primitives.networkinterface import addressOf, interfaceLike
 from txgroupsock.primitives.sockets import setupAdvice
 
@@ -191,6 +192,44 @@ class KeepAliveConnector(tcp.Connector):
         except GroupsockError as error:
             self._refusal = ConnectError(error.errno, str(error))
         return made
+
+
+def needFactory(factory: Any) -> None:
+    """
+    Refuse what cannot make protocols.
+
+    @raise TypeError: it is none, but a class or a protocol, say.
+    """
+    if isinstance(factory, type) or not hasattr(factory, "buildProtocol"):
+        raise wrongKind("factory", factory, "a factory of protocols, such as Factory.forProtocol()")
+
+
+def needPort(port: Any) -> None:
+    """
+    Refuse what nothing can listen on.
+
+    @raise TypeError: it is no number, nor what Twisted's C{makeBinding} makes.
+    @raise ValueError: there is no such port.
+    """
+    if not isinstance(port, getattr(tcp, "_Binding", ())):  # there is no public name for it
+        wholeNumber("port", port, 0, 0xFFFF)
+
+
+def needPeer(host: Any, port: Any, bindAddress: Any) -> None:
+    """
+    Refuse what nothing can connect to, or from.
+
+    @raise TypeError: one of them is of another kind than it has to be.
+    @raise ValueError: there is no such port.
+    """
+    asText("host", host, "an address or a name")
+    if not isinstance(port, str):
+        wholeNumber("port", port, 0, 0xFFFF)
+    if isinstance(bindAddress, tuple) and len(bindAddress) == 2:
+        asText("bindAddress[0]", bindAddress[0], "an address or a name")
+        wholeNumber("bindAddress[1]", bindAddress[1], 0, 0xFFFF)
+    elif bindAddress is not None and not isinstance(bindAddress, getattr(tcp, "_Binding", ())):
+        raise wrongKind("bindAddress", bindAddress, "(host, port) or None")
 
 
 def applyToDescriptor(fileDescriptor: int, keepAlive: KeepAlive | None) -> None:

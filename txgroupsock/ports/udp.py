@@ -61,6 +61,7 @@ from txgroupsock.primitives import (
     recordDestinationErrors,
     setupDatagramSocket,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
@@ -92,6 +93,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,

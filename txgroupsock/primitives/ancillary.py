@@ -12,6 +12,7 @@ import errno
 import socket
 import struct
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import (
     IP_PKTINFO,
     IP_TTL_PER_MESSAGE,
@@ -26,6 +27,7 @@ Ancillary = list[tuple[int, int, bytes]]
 """What L{socket.socket.sendmsg} takes: (level, type, data) of each item."""
 
 
+@checked
 def ancillaryFor(
     family: int,
     *,

@@ -13,6 +13,7 @@ import socket
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import LINUX, SO_RCVBUFFORCE, SO_SNDBUFFORCE
 from txgroupsock.primitives.errors import SocketOptionError, readSysctl, sysctlAdvice
 from txgroupsock.primitives.options import settingOption
@@ -69,6 +70,7 @@ def getReceiveBufferSize(sock: socket.socket) -> int:
     return _get(sock, _RECEIVE)
 
 
+@checked
 def setSendBufferTo(sock: socket.socket, size: int, *, force: bool = False) -> BufferSize:
     """
     Ask for a send buffer of this many bytes.
@@ -78,6 +80,7 @@ def setSendBufferTo(sock: socket.socket, size: int, *, force: bool = False) -> B
     return _set(sock, _SEND, size, force=force)
 
 
+@checked
 def setReceiveBufferTo(sock: socket.socket, size: int, *, force: bool = False) -> BufferSize:
     """
     Ask for a receive buffer of this many bytes.
@@ -87,11 +90,13 @@ def setReceiveBufferTo(sock: socket.socket, size: int, *, force: bool = False) -
     return _set(sock, _RECEIVE, size, force=force)
 
 
+@checked
 def increaseSendBufferTo(sock: socket.socket, size: int, *, force: bool = False) -> BufferSize:
     """Ask for a send buffer of at least this many bytes; never makes it smaller."""
     return _increase(sock, _SEND, size, force=force)
 
 
+@checked
 def increaseReceiveBufferTo(sock: socket.socket, size: int, *, force: bool = False) -> BufferSize:
     """Ask for a receive buffer of at least this many bytes; never makes it smaller."""
     return _increase(sock, _RECEIVE, size, force=force)

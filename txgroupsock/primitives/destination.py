@@ -15,6 +15,7 @@ from typing import Final
 from attrs import define, field
 
 from txgroupsock.primitives.ancillary import Ancillary, ancillaryFor
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import UDP_SEGMENT, required
 from txgroupsock.primitives.errors import AddressError
 from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex
@@ -71,6 +72,7 @@ class Destination:
     @ivar statistics: what became of what was sent (L{DestinationStatistics}).
     """
 
+    @checked
     def __init__(
         self,
         address: str | IPAddress,

@@ -8,11 +8,12 @@ from types import TracebackType
 
 from attrs import define, field
 
+from txgroupsock.primitives.arguments import checked, typed
 from txgroupsock.primitives.networkinterface import InterfaceLike
 from txgroupsock.primitives.sockaddr import IPAddress
 
 
-@define(eq=False)
+@define(eq=False, field_transformer=typed)
 class Environment:
     """
     What the socket functions take from their surroundings.
@@ -52,6 +53,7 @@ class NoReuse:
     Contexts nest, and restore what was before them also when left by an exception.
     """
 
+    @checked
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._before: list[bool] = []

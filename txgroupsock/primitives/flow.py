@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.buffers import BufferSize, increaseSendBufferTo
 from txgroupsock.primitives.constants import (
     IP_RECVERR,
@@ -78,6 +79,7 @@ class Flow:
         sent.
     """
 
+    @checked
     def __init__(self, destination: Destination, port: int = 0) -> None:
         """@param port: the local port to have if it is free."""
         self.destination = destination

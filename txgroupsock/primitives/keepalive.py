@@ -8,6 +8,7 @@ import sys
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.constants import (
     DARWIN,
     TCP_KEEPALIVE_DARWIN,
@@ -23,7 +24,7 @@ _MOST_PROBES = 127
 _MOST_USER_TIMEOUT = 2**31 // 1000
 
 
-@frozen
+@frozen(field_transformer=typed)
 class KeepAlive:
     """
     When to look for a silent peer, and when to give it up: after

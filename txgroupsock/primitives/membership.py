@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from attrs import evolve
 
 from txgroupsock.primitives import constants
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import required
 from txgroupsock.primitives.errors import (
     GroupsockError,
@@ -200,6 +201,7 @@ def socketUnblockSource(
     return membership
 
 
+@checked
 def setSourceFilter(
     sock: socket.socket,
     group: str | IPAddress,

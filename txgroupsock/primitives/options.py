@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import (
     IP_MULTICAST_ALL,
     IPV6_MULTICAST_ALL,
@@ -42,6 +43,7 @@ def makeSocketNonBlocking(sock: socket.socket) -> None:
         sock.setblocking(False)
 
 
+@checked
 def makeSocketBlocking(sock: socket.socket, writeTimeoutMs: int = 0) -> None:
     """
     From now on, calls wait; a write at most so many milliseconds.
@@ -88,6 +90,7 @@ def ignoreSigPipeOnSocket(sock: socket.socket) -> None:
             ) from None
 
 
+@checked
 def setReuse(sock: socket.socket, *, address: bool, port: bool) -> None:
     """
     Whether others may bind the same port.
@@ -103,6 +106,7 @@ def setReuse(sock: socket.socket, *, address: bool, port: bool) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, port)
 
 
+@checked
 def setMulticastLoop(sock: socket.socket, *, enabled: bool) -> None:
     """Whether this host's members of a group hear what this socket sends to it."""
     v4 = sock.family == socket.AF_INET
@@ -119,6 +123,7 @@ def getMulticastLoop(sock: socket.socket) -> bool:
         return bool(sock.getsockopt(protocolLevel(sock.family), option))
 
 
+@checked
 def setMulticastTTL(sock: socket.socket, ttl: int) -> None:
     """
     How many routers multicast sent by this socket may pass, less one: 0 stays on this
@@ -218,6 +223,7 @@ def hearOnlyOwnGroups(sock: socket.socket) -> None:
             raise SocketOptionError(error.errno, "hear only joined groups") from error
 
 
+@checked
 def bindToDevice(sock: socket.socket, name: str) -> None:
     """
     Let a socket use one device only, for what it receives and what it sends.

@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Callable
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.environment import Environment
 from txgroupsock.primitives.errors import AddressError
 from txgroupsock.primitives.networkinterface import (
@@ -29,6 +30,7 @@ _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _systemRandom = random.SystemRandom()
 
 
+@checked
 def ourIPv4Address(env: Environment, *, refresh: bool = False) -> str:
     """
     The IPv4 address that others reach this host by.
@@ -45,6 +47,7 @@ def ourIPv4Address(env: Environment, *, refresh: bool = False) -> str:
     return str(_ourAddress(env, socket.AF_INET, refresh=refresh))
 
 
+@checked
 def ourIPv6Address(env: Environment, *, refresh: bool = False) -> str:
     """
     The IPv6 address that others reach this host by; as L{ourIPv4Address}.
@@ -56,16 +59,19 @@ def ourIPv6Address(env: Environment, *, refresh: bool = False) -> str:
     return str(_ourAddress(env, socket.AF_INET6, refresh=refresh))
 
 
+@checked
 def weHaveAnIPv4Address(env: Environment) -> bool:
     """Whether L{ourIPv4Address} has an answer."""
     return _has(env, socket.AF_INET)
 
 
+@checked
 def weHaveAnIPv6Address(env: Environment) -> bool:
     """Whether L{ourIPv6Address} has an answer."""
     return _has(env, socket.AF_INET6)
 
 
+@checked
 def weHaveAnIPAddress(env: Environment) -> bool:
     """Whether this host has a usable address of either family."""
     return weHaveAnIPv4Address(env) or weHaveAnIPv6Address(env)
@@ -79,6 +85,7 @@ def chooseRandomIPv4SSMAddress() -> str:
     return str(ipaddress.IPv4Address(_systemRandom.randint(0xE8000100, 0xE8FFFFFF)))
 
 
+@checked
 def chooseRandomIPv6SSMAddress(scope: int = 0xE) -> str:
     """
     A source-specific group, uniformly from FF3x::8000:0 to FF3x::FFFF:FFFF (RFC 4607

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import MCAST_MSFILTER, required
 from txgroupsock.primitives.errors import GroupsockError, readSysctl
 from txgroupsock.primitives.membership import (
@@ -30,6 +31,7 @@ from txgroupsock.primitives.subscription import Membership, MembershipError
 _VERB = "report"
 
 
+@checked
 def refreshMembership(
     sock: socket.socket,
     group: str | IPAddress,

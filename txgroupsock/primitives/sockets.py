@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.environment import Environment
 from txgroupsock.primitives.errors import (
     AddressError,
@@ -35,6 +36,7 @@ from txgroupsock.primitives.sockaddr import (
 )
 
 
+@checked
 def setupDatagramSocket(
     env: Environment,
     port: int,
@@ -82,6 +84,7 @@ def setupDatagramSocket(
     return _setup(env, family, socket.SOCK_DGRAM, configure, onlyIPv6=not isMapped)
 
 
+@checked
 def setupStreamSocket(
     env: Environment,
     port: int,

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 
 from attrs import field, frozen
 
+from txgroupsock.primitives.arguments import typed
+from txgroupsock.primitives.checks import wrongKind
 from txgroupsock.primitives.constants import (
     MCAST_EXCLUDE,
     MCAST_INCLUDE,
@@ -41,10 +43,12 @@ _SOURCES_AT = _COUNT_AT + 4
 
 
 def _sourcesOf(sources: Iterable[str | IPAddress]) -> frozenset[IPAddress]:
+    if isinstance(sources, str | bytes) or not isinstance(sources, Iterable):
+        raise wrongKind("sources", sources, "a list of addresses, also of a single one: [...]")
     return frozenset(withoutScope(parseAddress(each)) for each in sources)
 
 
-@frozen
+@frozen(field_transformer=typed)
 class SourceFilter:
     """
     Which sources of one group a socket hears (RFC 3376 section 2).

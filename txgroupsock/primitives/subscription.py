@@ -6,6 +6,7 @@ import errno
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.errors import AddressError, GroupsockError
 from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex, interfaceName
 from txgroupsock.primitives.sockaddr import (
@@ -18,7 +19,7 @@ from txgroupsock.primitives.sockaddr import (
 )
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Membership:
     """
     One subscription of a socket: a group, on one interface, from one source or from any.

@@ -141,7 +141,7 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
     running, disabled = iter(relay.routes), iter(relay.disabled)
     found = [next(running if each.isEnabled else disabled, None) for each in requests]
     workers = document.get("workers")
-    relay = evolve(relay, workers=workers if isinstance(workers, int) else None)
+    relay = evolve(relay, workers=workers if type(workers) is int else None)  # no bool
     return relay, tuple(each.name for each in found if each is not None)
 
 

@@ -24,6 +24,7 @@ from txgroupsock.primitives import (
     UnknownInterface,
     increaseReceiveBufferTo,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.primitives.run import Run
@@ -60,6 +61,7 @@ class UDPInput(DatagramProtocol):
     _log = Logger()
     _receiver: IRunReceiver
 
+    @checked
     def __init__(
         self,
         reactor: Any,

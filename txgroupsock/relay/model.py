@@ -18,6 +18,8 @@ from txgroupsock.primitives import (
     Membership,
     parseAddress,
 )
+from txgroupsock.primitives.arguments import typed
+from txgroupsock.primitives.checks import inRange, wholeNumber
 from txgroupsock.primitives.sockaddr import (
     familyName,
     familyOf,
@@ -28,7 +30,7 @@ from txgroupsock.primitives.sockaddr import (
 from txgroupsock.relay.url import StreamURL, URLError
 
 
-@frozen
+@frozen(field_transformer=typed)
 class InputModel:
     """
     A UDP input.
@@ -48,6 +50,11 @@ class InputModel:
     interface: str = ""
     latency: float | None = None
     refresh: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        wholeNumber("port", self.port, 0, 0xFFFF)
+        inRange("latency", self.latency)
+        inRange("refresh", self.refresh)
 
     @property
     def isMulticast(self) -> bool:
@@ -178,7 +185,7 @@ class InputModel:
         return cls(address, url.port, (), url.interface, url.latency)
 
 
-@frozen
+@frozen(field_transformer=typed)
 class OutputModel:
     """
     A UDP output.
@@ -199,6 +206,12 @@ class OutputModel:
     dscp: int | None = None
     source: IPAddress | None = None
     rate: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        wholeNumber("port", self.port, 1, 0xFFFF)
+        inRange("ttl", self.ttl, 0, 255)
+        inRange("dscp", self.dscp, 0, 63)
+        inRange("rate", self.rate)
 
     @property
     def target(self) -> OutputModel:

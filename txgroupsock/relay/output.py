@@ -25,6 +25,7 @@ from txgroupsock.primitives import (
     interfaceIndex,
     parseAddress,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.networkinterface import interfaceName
@@ -82,6 +83,7 @@ class UDPOutput:
 
     _log = Logger()
 
+    @checked
     def __init__(self, reactor: Any, model: OutputModel) -> None:
         """
         @param reactor: provides C{IReactorTime}, and C{IReactorPluggableNameResolver} if the

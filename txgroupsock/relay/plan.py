@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from attrs import asdict, evolve, field, frozen
 
 from txgroupsock.primitives import IPAddress, parseAddress
+from txgroupsock.primitives.arguments import checked, typed
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel, OutputModel
@@ -24,7 +25,7 @@ MOST_WORKERS: Final = 256
 """Processes that a relay's routes may be shared out among."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RouteModel:
     """
     One input, and the outputs that all of it goes to.
@@ -64,6 +65,7 @@ class RouteModel:
         return cls(model, outputs, value["name"], health, record)
 
     @classmethod
+    @checked
     def of(cls, inputs: Sequence[str], outputs: Sequence[str]) -> RouteModel:
         """
         The route that URLs name.
@@ -78,7 +80,7 @@ class RouteModel:
         return draft.route
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RelayModel:
     """
     The routes of one relay.
@@ -92,6 +94,7 @@ class RelayModel:
     workers: int | None = None
 
     @classmethod
+    @checked
     def of(cls, routes: Sequence[tuple[Sequence[str], Sequence[str]] | RouteRequest]) -> RelayModel:
         """
         The relay whose routes have these URLs, inputs and outputs of each.

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Change, Outcome
 from txgroupsock.relay.counters import Counters
@@ -33,6 +34,7 @@ class Relay:
     @ivar model: what they were made of, if that was a model.
     """
 
+    @checked
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
         self.model: RelayModel | None = None
@@ -43,6 +45,7 @@ class Relay:
         self._changing = DeferredLock()
 
     @classmethod
+    @checked
     def of(
         cls,
         reactor: Any,

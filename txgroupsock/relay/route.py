@@ -13,6 +13,7 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm
@@ -43,6 +44,7 @@ class Route:
     @ivar recordings: what is given every run after the outputs, and gives it to nobody.
     """
 
+    @checked
     def __init__(
         self,
         input: IRelayInput,  # noqa: A002 - the builtin is not wanted here, and no other word says it
@@ -63,6 +65,7 @@ class Route:
         return f"<{type(self).__name__} {self.name or self.input!r}>"
 
     @classmethod
+    @checked
     def of(
         cls,
         reactor: Any,
@@ -88,6 +91,7 @@ class Route:
         return route
 
     @classmethod
+    @checked
     def fromURLs(
         cls,
         reactor: Any,

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayStage, IRunReceiver
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -27,6 +28,7 @@ class Stage:
     def __init__(self) -> None:
         self.counters = Counters()
 
+    @checked
     def openStage(self, receiver: IRunReceiver) -> None:
         """
         See L{IRelayStage}.

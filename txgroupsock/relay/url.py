@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
 
@@ -83,6 +84,7 @@ class StreamURL:
     refresh: float | None = None
 
     @classmethod
+    @checked
     def parse(cls, text: str) -> StreamURL:
         """
         Read a URL.

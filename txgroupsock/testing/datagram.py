@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import checked
+
 
 @frozen
 class Datagram:
@@ -35,6 +37,7 @@ Delay: TypeAlias = Callable[[Datagram], float]
 """Called once with each datagram that is not lost; how many seconds it is on its way."""
 
 
+@checked
 def everyNth(number: int) -> Loss:
     """
     Lose one datagram in so many: the C{number}-th, and so on.

@@ -20,6 +20,7 @@ from txgroupsock.primitives import (
     parseAddress,
     setupDatagramSocket,
 )
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.interfacetable import InterfaceTable, madeUp
 from txgroupsock.primitives.networkinterface import (
     IFF_LOOPBACK,
@@ -80,6 +81,7 @@ class MemoryHost:
 
     # Interfaces
 
+    @checked
     def addInterface(self, *addresses: str, link: str = "lan") -> NetworkInterface:
         """
         A further interface, C{eth0}, C{eth1}...
@@ -130,6 +132,7 @@ class MemoryHost:
 
     # Sockets
 
+    @checked
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM) -> MemorySocket:
         """
         A socket of this host.

@@ -15,6 +15,7 @@ from attrs import frozen
 from twisted.internet.testing import MemoryReactorClock
 
 from txgroupsock.primitives import IPAddress, NetworkInterface, parseAddress
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.sockaddr import isMulticast, toSocketAddress
 from txgroupsock.testing.datagram import Datagram, Delay, Loss
 from txgroupsock.testing.host import MemoryHost
@@ -57,6 +58,7 @@ class MemoryNetwork:
         self._sockets: dict[int, MemorySocket] = {}
         self._nextFileno = 1 << 30  # more than the kernel ever gives
 
+    @checked
     def host(self, *addresses: str, name: str = "") -> MemoryHost:
         """
         The host with these addresses on the link C{lan}; a new one, unless there is one already.
@@ -89,6 +91,7 @@ class MemoryNetwork:
 
     # What hosts, sockets and the reactor ask
 
+    @checked
     def plug(self, host: MemoryHost, interface: NetworkInterface, link: str) -> None:
         """
         Put an interface on a link.
@@ -191,6 +194,7 @@ class MemoryNetworkReactor(MemoryReactorClock):
         super().__init__()  # type: ignore[no-untyped-call] # Twisted's has no annotations
         self._network = network
 
+    @checked
     def advance(self, amount: float) -> None:
         """
         Let so many seconds pass: what is due in them happens in order, each thing at its time.

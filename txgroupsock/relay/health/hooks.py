@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
 
@@ -227,6 +228,7 @@ class URLHook(Hook):
     in time.  What that holds is not read.
     """
 
+    @checked
     def __init__(self, reactor: Any, url: str, seconds: float = 10.0) -> None:
         """@param url: C{http://...}, or C{https://...} where Twisted has TLS."""
         # Only here: it takes 2 MB, in each worker, and few routes have one.

@@ -7,10 +7,11 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.health.thresholds import Thresholds
 
 
-@frozen
+@frozen(field_transformer=typed)
 class HookModel:
     """
     Whom to tell of alarms.
@@ -23,7 +24,7 @@ class HookModel:
     url: str = ""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class HealthModel:
     """
     A stage that looks at the health of a route.

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
 from txgroupsock.relay.health.figures import HealthFigures
@@ -49,6 +50,7 @@ class Health(Stage):
     _rtp: RTPHealth | None
     _ts: TSHealth | None
 
+    @checked
     def __init__(
         self,
         reactor: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.health.rtp import RTPFigures
 from txgroupsock.relay.health.stream import StreamFigures
@@ -36,7 +37,7 @@ class Finding:
     limit: float | None = None
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Thresholds:
     """
     Limits for figures; L{None} for a figure that is not to be watched.  An interval is that from

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.recording.pcapfile import FILE_START
 
 PART = ".part"
@@ -27,7 +28,7 @@ _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Keeping:
     """
     How files are divided, and how many are kept.

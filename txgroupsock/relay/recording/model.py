@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.recording.files import Keeping
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.recorder import Recorder
@@ -16,7 +17,7 @@ Recording = Recorder | Ring
 """What records a route."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class RecordingModel:
     """
     Files that a route is recorded to: all the time, or the last seconds upon an alarm.

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.recording.disk import ENTRY, Disk
@@ -35,6 +36,7 @@ class Recorder(Stage):
     interval: ClassVar[float] = 0.25
     batch: ClassVar[int] = 256 * 1024
 
+    @checked
     def __init__(
         self,
         reactor: Any,

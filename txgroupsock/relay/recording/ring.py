@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver, IWarning
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
@@ -44,6 +45,7 @@ class Ring(Stage):
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,
@@ -134,6 +136,7 @@ class Ring(Stage):
         while kept and (kept[0][3] < oldest or self._size > self._memory):
             self._size -= len(kept.popleft()[0]) + ENTRY
 
+    @checked
     def dump(self, reason: str) -> Deferred[Path]:
         """
         Write what is kept, and what comes in the next seconds.

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.prevailing import Prevailing
 from txgroupsock.relay.redundancy.boundary import Boundary
@@ -18,7 +19,7 @@ LOSS_INTERVAL: Final = 1.0
 _FEWEST: Final = 20  # datagrams in an interval that tell a rate
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Policy:
     """
     When to go over to another leg.

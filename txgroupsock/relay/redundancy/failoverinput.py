@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -36,6 +37,7 @@ class FailoverInput:
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -45,6 +46,7 @@ class MergedInput:
     The sender of what is given on is that of the leg that brought it.
     """
 
+    @checked
     def __init__(
         self,
         reactor: Any,

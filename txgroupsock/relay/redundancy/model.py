@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from attrs import evolve, frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.boundary import (
     Boundary,
@@ -27,7 +28,7 @@ BOUNDARIES: Final[Mapping[str, type[Boundary]]] = {
 """Where a failover may begin with another leg, by the words of the configuration."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class MergeModel:
     """
     How legs are merged; see L{MergedInput <txgroupsock.relay.redundancy.MergedInput>}.
@@ -53,7 +54,7 @@ class MergeModel:
         return self.by or RTP()
 
 
-@frozen
+@frozen(field_transformer=typed)
 class FailoverModel:
     """
     When to go over to another leg; see L{Policy}.

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from attrs import field, frozen
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.rtp import HEADER, RTCP_TYPES, isRTP
 
@@ -45,7 +46,7 @@ class Sequencing(Protocol):
         """The parts of a run, in its order; datagrams that have no number are in none."""
 
 
-@frozen
+@frozen(field_transformer=typed)
 class SequenceField:
     """
     A number at the same place in every datagram, such as market data feeds have.

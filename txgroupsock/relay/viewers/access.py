@@ -14,6 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txgroupsock.primitives.arguments import typed
+
 _log = Logger()
 
 
@@ -42,7 +44,7 @@ class Passwords:
         return succeed(name) if known is not None and isRight else fail(UnauthorizedLogin())
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Access:
     """
     Who may watch; whoever meets one of the conditions may.

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from attrs import evolve, frozen
 
 from txgroupsock.primitives import IPAddress
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 
@@ -50,6 +51,7 @@ class AllowRule:
     interface: str = ""
 
     @classmethod
+    @checked
     def parse(cls, text: str) -> AllowRule:
         """
         A rule as people write it: C{239.0.0.0/8}, C{10.0.0.0/24@232.1.1.1:5000-5010},
@@ -112,6 +114,7 @@ class AllowList:
     rules: tuple[AllowRule, ...] = ()
 
     @classmethod
+    @checked
     def parse(cls, rules: Iterable[str]) -> AllowList:
         """
         The list of rules as people write them; see L{AllowRule.parse}.

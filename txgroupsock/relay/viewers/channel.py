@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
@@ -37,6 +38,7 @@ class Channel:
 
     _log = Logger()
 
+    @checked
     def __init__(self, reactor: Any, name: str, limits: Limits | None = None) -> None:
         """@param reactor: provides C{IReactorTime}."""
         self.name = name

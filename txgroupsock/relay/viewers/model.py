@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Attribute, evolve, field, frozen
 from attrs.validators import ge, gt
 
+from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.model import AnyInput
@@ -33,7 +34,7 @@ class Form(enum.Enum):
     FRAMED = "framed"
 
 
-@frozen
+@frozen(field_transformer=typed)
 class StreamModel:
     """
     What a channel is made of.
@@ -57,7 +58,7 @@ class StreamModel:
         return f"/{self.form.value}/{self.input.path}"
 
 
-@frozen
+@frozen(field_transformer=typed)
 class Limits:
     """
     How much a service gives, at most.  Times are in seconds.
@@ -95,7 +96,7 @@ def _isName(_: Any, attribute: Attribute[Any], names: Mapping[str, Any]) -> None
             raise ValueError(f"{attribute.name}: {name!r} cannot be a name: a path has one part")
 
 
-@frozen
+@frozen(field_transformer=typed)
 class TCPModel:
     """
     Endpoints whose every connection gets one stream, without a request.
@@ -108,7 +109,7 @@ class TCPModel:
     stream: StreamModel | str
 
 
-@frozen
+@frozen(field_transformer=typed)
 class ViewersModel:
     """
     A service for viewers.

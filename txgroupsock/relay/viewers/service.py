@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from txgroupsock.ports import GroupsockReactor
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.health.sharedhooks import SharedHooks
@@ -38,6 +39,7 @@ class ViewerService(Service):
 
     _log = Logger()
 
+    @checked
     def __init__(
         self,
         reactor: Any,
