@@ -25,11 +25,13 @@ from twisted.internet import asyncioreactor
 from twisted.internet.task import deferLater
 
 from tests.reactors import OTHER_RUNS, OtherRuns
+from txgroupsock.ports.clock import makeSteady
 from txgroupsock.testing.namespaces import enterPrivateNetwork, whyNoNamespaces
 
 pytest_plugins = ["txgroupsock.testing.fixtures"]
 
 REACTORS = ("epoll", "poll", "select", "asyncio", "uvloop")
+OURS = ("epoll", "asyncio")  # have a monotonic clock, as in the relay; others, as Twisted's are
 REACTOR = os.environ.get("TXGROUPSOCK_REACTOR", "epoll" if hasattr(select, "epoll") else "select")
 
 # --- The network. Only a process without threads may enter a namespace, so this comes first. ------
@@ -58,6 +60,8 @@ def installReactor() -> None:
         asyncioreactor.install(importlib.import_module("uvloop").new_event_loop())
     else:
         importlib.import_module(f"twisted.internet.{REACTOR}reactor").install()
+    if REACTOR in OURS:
+        makeSteady(importlib.import_module("twisted.internet.reactor"))
 
 
 def startReactor() -> None:

@@ -29,6 +29,7 @@ _monotonic: Final = time.monotonic
 
 _TIMES_OF_DAY: Final = (timeOfDay, time.time)  # noqa: TID251 - to know it by
 _EXACT: Final = 1  # ns
+_ROUNDING: Final = 1e-6  # s
 _MILLISECOND: Final = 1_000_000
 _SPARE: Final = 64  # calls that are dead and may stay, besides as many as there are alive
 
@@ -112,6 +113,7 @@ class SteadyReactor:
         self._alive = 0
         self._alarm: _Alarm | _Substitute | None = None
         self._alarmAt = float("inf")
+        self._wakesAt = 0.0
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -174,12 +176,20 @@ class SteadyReactor:
     def _setAlarm(self, at: float) -> None:
         if self._alarm is None:
             try:
-                self._alarm = _Alarm(self.wrapped, self._run)
+                self._alarm = _Alarm(self.wrapped, self._wake)
             except OSError:  # no descriptors are left; better a clock that can be set than none
-                self._alarm = _Substitute(self.wrapped, self._run)
-        self._alarmAt = at
-        least = self._resolution
-        self._alarm.set(max(1, (int((at - _monotonic()) * 1e9) // least + 1) * least))
+                self._alarm = _Substitute(self.wrapped, self._wake)
+        now, least = _monotonic(), self._resolution
+        if at <= now:
+            # In the reactor's next turn, before it reads anything, as it is with its own calls.
+            self.wrapped.callFromThread(self.makeDue)
+        wait = max(least, (int((at - now) * 1e9) // least + 1) * least)
+        self._alarmAt, self._wakesAt = at, now + wait / 1e9 - _ROUNDING
+        self._alarm.set(wait)
+
+    def _wake(self) -> None:
+        if _monotonic() >= self._wakesAt:  # or the alarm was set anew when this was on its way
+            self._run()
 
     def _endAlarm(self) -> None:
         alarm, self._alarm = self._alarm, None
@@ -187,8 +197,12 @@ class SteadyReactor:
         if alarm is not None:
             alarm.close()
 
+    def makeDue(self) -> None:
+        """Make the calls that are due, now."""
+        if self._calls and self._calls[0][0] <= _monotonic():
+            self._run()
+
     def _run(self) -> None:
-        """Make the calls that are due."""
         calls, now = self._calls, _monotonic()
         # The alarm goes on until it is set anew: who turns the reactor in a call misses none.
         self._alarmAt = float("-inf")
@@ -303,7 +317,7 @@ def ticksOf(reactor: Any, seconds: float, call: Callable[[], None]) -> Ticks:
         beside = getattr(beside, "wrapped", None)
     if beside is not None:
         try:
-            return TimerTicks(beside.wrapped, seconds, call)
+            return TimerTicks(beside, seconds, call)
         except OSError:  # no descriptors are left
             pass
     return LaterTicks(reactor, seconds, call)
@@ -338,19 +352,17 @@ class TimerTicks(_Watched):
     # As seldom as epoll, which waits for whole milliseconds after what has been read in a tick.
     _rarer: Final = 1.2
 
-    def __init__(self, reactor: Any, seconds: float, call: Callable[[], None]) -> None:
-        """
-        @param reactor: provides C{IReactorFDSet}.
-        @raise OSError: there are no descriptors left.
-        """
-        super().__init__(reactor)
-        self._call = call
+    def __init__(self, clock: SteadyReactor, seconds: float, call: Callable[[], None]) -> None:
+        """@raise OSError: there are no descriptors left."""
+        super().__init__(clock.wrapped)
+        self._makeDue, self._call = clock.makeDue, call
         self._interval = max(1, int(seconds * self._rarer * 1e9))
         self.set(self._interval, self._interval)
 
     def doRead(self) -> None:
         """See C{IReadDescriptor}."""
         self._timer.read()
+        self._makeDue()  # as a reactor makes all calls in the order of their times
         self._call()
 
     def soon(self) -> None:
