@@ -27,6 +27,9 @@ _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 # After so many wake-ups in a row for one datagram, so many seconds apart or more, datagrams are
 # taken one by one, which is cheaper; of a pair, the second would be read too soon for that.
 _LONE: Final = 16
+# But one wake-up in so many looks whether there is more: where turns of the reactor are long, one
+# datagram in each is too few, and yet nothing else would tell.
+_LOOK: Final = 8
 _APART: Final = 0.0001
 
 
@@ -101,7 +104,7 @@ class ReceivingTransport:
 
         @return: a failure only if the descriptor itself has been closed behind our back.
         """
-        if self._lone >= _LONE:
+        if self._lone >= _LONE and self._lone % _LOOK:
             return self._readLone()
         before = self.statistics.datagramsReceived
         failure = self._read()
