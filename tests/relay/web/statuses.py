@@ -119,6 +119,7 @@ def document(*routes: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "uptime": 4000.25,
         "interval": 1.0,
         "isReady": True,
+        "reactor": {"longestTurn": 0.004},
         "change": None,
         "routes": list(routes),
         "viewers": None,

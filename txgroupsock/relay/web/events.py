@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from txgroupsock.relay.http import BoundedRequest
 from txgroupsock.relay.monitor import Monitor
+from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.web.answer import Refusal
+from txgroupsock.relay.web.pouring import Pouring
 
 
 class EventStreams:
@@ -44,7 +44,7 @@ class EventStreams:
             raise Refusal(
                 503, f"there are {self.most} listeners, and no room for more", retry_after="5"
             )
-        listener = _Listener(request)
+        listener = _Listener(request, self._monitor.turns)
         if not self._listeners:
             self._monitor.looked.append(self._send)
         self._listeners.add(listener)
@@ -64,7 +64,7 @@ class EventStreams:
     def _send(self) -> None:
         if not self._isMaking:
             self._isMaking = True
-            making = Deferred.fromCoroutine(self._monitor.statusJSON())
+            making = self._monitor.statusJSON()
             making.addCallbacks(self._made, self._failed)
 
     def _made(self, data: bytes) -> None:
@@ -78,36 +78,26 @@ class EventStreams:
         self._log.failure("the status could not be made", failure)
 
 
-@implementer(IPushProducer)
 class _Listener:
-    """One request, which is told when there is no room for more."""
+    """One request, which misses what comes before it has taken all of what came last."""
 
-    def __init__(self, request: BoundedRequest) -> None:
-        self._request = request
-        self._isPaused = False
+    def __init__(self, request: BoundedRequest, turns: Turns) -> None:
         request.channel.isHeld = True
         request.setHeader(b"content-type", b"text/event-stream")
         request.setHeader(b"cache-control", b"no-store")
         request.setHeader(b"x-accel-buffering", b"no")  # for nginx, which would gather them
-        request.registerProducer(self, True)
+        self._pouring = Pouring(request, turns)
+        self._isBusy = False
         request.write(b"retry: 1000\n\n")
 
     def take(self, event: bytes) -> None:
-        if not self._isPaused:
-            self._request.write(event)
+        if not self._isBusy:
+            self._isBusy = True
+            Deferred.fromCoroutine(self._pouring.give(event)).addBoth(self._taken)
+
+    def _taken(self, result: Any) -> Any:
+        self._isBusy = False
+        return result
 
     def end(self) -> None:
-        self._request.unregisterProducer()
-        self._request.finish()
-
-    def pauseProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = True
-
-    def resumeProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = False
-
-    def stopProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = True
+        self._pouring.finish()
