@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -29,7 +31,8 @@ def test_allWorkTogetherHasSoMuchOfATurn() -> None:
 
     for number in range(10):
         Deferred.fromCoroutine(work(number))
-    turn, most = clock.getDelayedCalls()[0].func, 0
+    delayed: Any = clock.getDelayedCalls()[0]
+    turn, most = delayed.func, 0
     while len(done) < 200:
         before = len(done)
         turn()

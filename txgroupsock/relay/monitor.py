@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock import __version__
+from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.counters import Counters
@@ -29,6 +30,7 @@ from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.status import EndStatus, RouteStatus
 from txgroupsock.relay.turns import Shared, TurnMeter, Turns
+from txgroupsock.relay.workers import Workers
 
 INTERVAL: Final = 1.0
 """Seconds from one look at the counters to the next, over which rates are."""
@@ -121,6 +123,7 @@ class Monitor:
             "interval": INTERVAL,
             "isReady": isReady,
             "reactor": {"longestTurn": round(self._meter.longest, 6)},
+            "workers": _workers(control.relay),
             "change": control.last and asdict(control.last),
             "viewers": None
             if viewers is None or not viewers.model.endpoints
@@ -212,6 +215,21 @@ class Monitor:
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("the counters could not be looked at; rates stand still", failure)
+
+
+def _workers(relay: IRelay) -> list[dict[str, Any]]:
+    if not isinstance(relay, Workers):
+        return []
+    return [
+        {
+            "number": worker.number,
+            "isReady": worker.isReady,
+            "starts": worker.starts,
+            "hangs": worker.hangs,
+            "longestTurn": worker.longestTurn,
+        }
+        for worker in relay.workers
+    ]
 
 
 def _part(end: EndStatus, rate: Rate) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _access(what: str) -> Sequence[Key]:
 LIMITS: dict[str, Kind] = {
     "viewers": _COUNT,
     "viewersPerChannel": _COUNT,
+    "viewersPerAddress": Whole(0, 1_000_000),
     "channels": _COUNT,
     "connections": _COUNT,
     "backlog": _size(0),

@@ -110,6 +110,7 @@ def status(*routes: Document, **changed: Any) -> Document:
         "interval": INTERVAL,
         "isReady": True,
         "reactor": {"longestTurn": 0.004},
+        "workers": [],
         "change": None,
         "routes": list(routes),
         "viewers": None,

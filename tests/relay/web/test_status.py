@@ -166,6 +166,41 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
 
 
 @pytest_twisted.ensureDeferred
+async def test_aListenerThatNeverReadsLosesItsPlace(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes when its place is needed, and after a while in any case."""
+    text = "".join(routeText(freePort(), more=f"name = '{'x' * 190}{i}'") for i in range(40))
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        events = relay.admin._resource.events
+        monkeypatch.setattr(EventStreams, "most", 1)
+        monkeypatch.setattr(EventStreams, "patience", 0.0)
+
+        async def stalled() -> Client:
+            client = await relay.say(b"GET /api/events HTTP/1.1\r\n\r\n")
+            client.transport.pauseProducing()  # type: ignore[union-attr]
+            await until(reactor, lambda: bool(events._listeners))
+            [listener] = events._listeners
+            while not listener._isBusy or not listener._pouring.isPaused:
+                events._made(bytes(1_000_000))
+                await deferLater(reactor, 0.01)
+            return client
+
+        first = await stalled()
+        second = await relay.say(b"GET /api/events HTTP/1.1\r\n\r\n")
+        await heard(reactor, second)
+        first.transport.resumeProducing()  # type: ignore[union-attr]
+        await first.until(reactor, lambda: first.isOver)
+        await second.close(reactor)
+        await until(reactor, lambda: not events._listeners)
+        third = await stalled()
+        monkeypatch.setattr(EventStreams, "stallTime", 0.0)
+        await until(reactor, lambda: not events._listeners)
+        third.transport.resumeProducing()  # type: ignore[union-attr]
+        await third.until(reactor, lambda: third.isOver)
+
+
+@pytest_twisted.ensureDeferred
 async def test_metricsAreTheStatus(reactor: Any, tmp_path: Path) -> None:
     """Prometheus gets what the status has, in the format that it asks for."""
     port = freePort()

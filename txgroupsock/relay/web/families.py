@@ -29,8 +29,8 @@ from txgroupsock.relay.web.samples import named as _named
 from txgroupsock.relay.web.samples import setGauge as _set
 
 REFUSALS = (
-    "401", "403", "404", "405", "500", "503",
-    "slow", "junk", "connections", "viewers", "channels", "input",
+    "401", "403", "404", "405", "421", "500", "503",
+    "slow", "junk", "connections", "viewers", "channels", "joins", "input",
 )  # fmt: skip
 """Why viewers are refused, as docs/viewers.md has it."""
 
@@ -79,9 +79,27 @@ def familiesBesides(status: Mapping[str, Any]) -> Iterator[Metric]:
     )
     _set(turn, NONE, status["reactor"]["longestTurn"])
     yield turn
+    yield from _workers(status["workers"])
     yield from _change(status.get("change"))
     if status.get("viewers") is not None:
         yield from _viewers(status["viewers"])
+
+
+def _workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    ready = _gauge("groupsock_worker_ready", "1 if a worker has its routes open, and answers.")
+    starts = _counter("groupsock_worker_starts", "Processes that were started as this worker.")
+    hangs = _counter("groupsock_worker_hangs", "How many of those were killed: they stood still.")
+    turn = _gauge(
+        "groupsock_worker_reactor_turn_seconds_max",
+        "The longest that streams lately waited for other work of this worker.",
+    )
+    for worker in workers:
+        labels = Labels({"worker": str(worker["number"])})
+        _set(ready, labels, int(worker["isReady"]))
+        _count(starts, labels, worker["starts"])
+        _count(hangs, labels, worker["hangs"])
+        _set(turn, labels, worker["longestTurn"])
+    yield from (ready, starts, hangs, turn)
 
 
 def _change(change: Mapping[str, Any] | None) -> Iterator[Metric]:

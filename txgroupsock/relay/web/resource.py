@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -15,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from txgroupsock.relay.http import BoundedRequest, tokensIn
+from txgroupsock.relay.http import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.monitor import Monitor
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.api import RoutesAPI
@@ -174,7 +173,7 @@ class AdminResource(Resource):
         @raise Refusal: it may not.
         """
         readers = self.model.readers
-        if readers.isOpen and _isRebound(request):
+        if readers.isOpen and isRebound(request):
             raise Refusal(
                 421,
                 "this listens on loopback, where a page of another host must not reach it: ask "
@@ -250,25 +249,3 @@ def _pathOf(request: AdminRequest) -> tuple[str, str]:
 def _peerOf(request: AdminRequest) -> str:
     peer = request.getClientAddress()
     return peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "a local client"
-
-
-def _isRebound(request: AdminRequest) -> bool:
-    """
-    Whether a browser may have been led here by a page of another host.
-
-    Such a page gives its own host name the address of this host, and then may read what is
-    here.  Who asks for an address, or for localhost, has not been led.
-    """
-    here = request.getHost()
-    if not isinstance(here, (IPv4Address, IPv6Address)):
-        return False
-    if not ip_address(here.host.partition("%")[0]).is_loopback:
-        return False
-    host = request.getRequestHostname().decode("latin-1").strip("[]").rstrip(".").lower()
-    if not host or host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return True
-    return False
