@@ -52,6 +52,11 @@ class BoundedRequest(Request):
     isTooLarge = False
     _size = 0
 
+    def __repr__(self) -> str:
+        """For the log; without its query, in which there may be a token."""
+        path = bytes(self.uri).partition(b"?")[0][:200]
+        return f"<{self.method!r} {path!r} of {self.getClientAddress()}>"
+
     def gotLength(self, length: int | None) -> None:
         """There is a body to come; believe nothing that is said of its size."""
         Request.gotLength(self, 0)
