@@ -364,7 +364,7 @@ async def test_junkOnThePipesDoesNoHarm(reactor: Any) -> None:
                 reactor, lambda: any(line.startswith("worker 1 wrote: []") for line in lines)
             )
             await until(
-                reactor, lambda: any("b'[]', which is no message" in line for line in lines)
+                reactor, lambda: any("says 2 bytes that are no message" in line for line in lines)
             )
         assert "worker 1 wrote: Segment\ufffdation" in lines
         run.send(0)

@@ -132,7 +132,7 @@ async def test_aLocalSocketIsNotForEverybody(reactor: Any, tmp_path: Path) -> No
 
 def test_aRequestIsLoggedWithoutItsQuery() -> None:
     """There may be a token in it."""
-    request = BoundedRequest(DummyChannel(), False)
+    request = BoundedRequest(DummyChannel(), False)  # type: ignore[no-untyped-call] # Twisted's
     request.method, request.uri = b"GET", b"/news?token=s3cret"
     assert "/news" in repr(request)
     assert SECRET not in repr(request)

@@ -61,7 +61,7 @@ export class Overview {
     // Streams waited for so long: a frame of video, or more.
     const isLong = turn >= 50;
     const note = isLong ? `${since}; streams lately waited up to ${turn} ms` : since;
-    this.set("uptime", duration(status.uptime), note, isLong ? "warning" : null);
+    this.set("uptime", duration(status.uptime), note, isLong ? "bad" : null);
     setHidden(this.tiles.viewers.tile, status.viewers === null);
     if (status.viewers !== null) {
       const { watching, channels } = status.viewers;
