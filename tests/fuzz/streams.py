@@ -99,7 +99,7 @@ def requests(data: bytes) -> None:
     """One request is answered at most, and nothing is raised, however it was cut."""
     clock = Clock()
     answer: Any = _Answer
-    site = BoundedSite(clock, answer(), BoundedRequest, 10.0, 5)
+    site: Any = BoundedSite(clock, answer(), BoundedRequest, 10.0, 5)
     made: Any = site.buildProtocol(None)
     makeTransport: Any = _Transport
     transport = makeTransport()

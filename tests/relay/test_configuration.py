@@ -213,7 +213,8 @@ def test_theSummaryTellsOfBoth() -> None:
                 ),
                 (
                     "viewers.limits.x: there is no such key; there are viewers, viewersPerChannel, "
-                    "channels, connections, backlog, sendBuffer, blockSize, blockTime, lingerTime, "
+                    "viewersPerAddress, channels, connections, backlog, sendBuffer, blockSize, "
+                    "blockTime, lingerTime, "
                     "stallTime, headTime"
                 ),
             ],

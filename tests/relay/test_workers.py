@@ -262,7 +262,7 @@ async def test_whoDoesNotAnswerHoldsNothingUp(reactor: Any, monkeypatch: Any) ->
     the other's last counters are told nevertheless.
     """
     monkeypatch.setattr(supervision, "ANSWERING", 0.1)
-    monkeypatch.setattr(supervision, "_SILENT", 2)
+    monkeypatch.setattr(supervision, "_LATE", 0.2)
     monkeypatch.setattr(workers, "COUNTING", 0.05)
     monkeypatch.setattr(workerprocess, "STOP_PATIENCE", 0.2)
     async with running(reactor) as run:
@@ -271,11 +271,41 @@ async def test_whoDoesNotAnswerHoldsNothingUp(reactor: Any, monkeypatch: Any) ->
             run.send(1)
             await run.relayed(1)
             assert totals(await run.status()) == [(0, 0), (1, 1)]
-            await until(reactor, lambda: any(f"'kill -9 {pid}'" in line for line in lines))
+            await until(
+                reactor, lambda: any("its routes may stand still" in line for line in lines)
+            )
+            found = await run.status()
+            assert totals(found) == [(0, 0), (1, 1)]
+            assert "worker 1 has not answered" in found[0].input.warnings[0]
+            assert [bool(each.input.state) for each in found] == [False, True]
             await run.service.stopService()
             assert "worker 1 did not end within 0.2 s and is killed" in lines
             assert sum(line.startswith("in, ") for line in lines) == 2
             assert not isAlive(pid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_aWorkerThatHangsIsStartedAgain(reactor: Any, monkeypatch: Any) -> None:
+    """One that stands still is killed after a while, and its successor relays and counts on."""
+    monkeypatch.setattr(supervision, "_LATE", 0.2)
+    monkeypatch.setattr(Worker, "patience", 0.5)
+    monkeypatch.setattr(workers, "COUNTING", 0.05)
+    async with running(reactor) as run:
+        run.send(0)
+        await run.relayed(0)
+        await run.status()
+        pid = pidsOf(run.relay)[0]
+        worker = run.relay.workers[0]
+        with loggedLines() as lines:
+            os.kill(pid, signal.SIGSTOP)
+            await until(reactor, lambda: worker.starts == 2 and worker.isReady)
+        assert (worker.hangs, isAlive(pid)) == (1, False)
+        assert any("and is killed" in line for line in lines)
+        assert not worker.isLate
+        await until(reactor, lambda: worker.longestTurn > 0)
+        run.send(0)
+        await run.relayed(0)
+        assert totals(await run.status())[0] == (2, 2)
 
 
 @pytest_twisted.ensureDeferred
@@ -334,7 +364,7 @@ async def test_junkOnThePipesDoesNoHarm(reactor: Any) -> None:
                 reactor, lambda: any(line.startswith("worker 1 wrote: []") for line in lines)
             )
             await until(
-                reactor, lambda: any("b'[]', which is no message" in line for line in lines)
+                reactor, lambda: any("says 2 bytes that are no message" in line for line in lines)
             )
         assert "worker 1 wrote: Segment\ufffdation" in lines
         run.send(0)

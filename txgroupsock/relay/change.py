@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.relay.health.sharedhooks import SharedHooks
@@ -98,13 +100,14 @@ class Change:
         Open what is new; what comes in there is nobody's until L{commit}.
 
         @param isWanted: whether to go on, asked after each wait.
-        @raise OSError: something could not be opened; all is as it was before.
+        @raise OSError: something could not be opened; or whatever else went wrong.  All is as it
+            was before.
         """
         released = self._released
         while True:
             try:
                 self._openNew()
-            except OSError as error:
+            except BaseException as error:
                 inTheWay = [each for each in self._inTheWayOf(error) if each not in released]
                 await self._closeNew()
                 if inTheWay:
@@ -127,25 +130,34 @@ class Change:
         """
         Give the routes what is new, and close what is gone.
 
+        Whatever is raised, the routes have what they had, and L{undo} has to follow.  Once one
+        thing is closed nothing is raised: what cannot be closed is logged.
+
         @return: the routes of the model, what became of which, and when all is closed.
         """
         names: defaultdict[str, list[str]] = defaultdict(list)
         lines: list[str] = []
-        closed: list[Deferred[Any]] = []
-        for step in self._steps:
-            names[step.kind].append(step.wanted.name)
-            lines += step.report()
-            closed += step.commit()
-        for route in self._gone:
-            names["closed"].append(route.name)
-            lines += _closing(route.status().report())
-            closed.append(route.closeRoute())
+        going: list[Callable[[], Deferred[Any]]] = []
+        with ExitStack() as undoing:
+            for step in self._steps:
+                names[step.kind].append(step.wanted.name)
+                lines += step.report()
+                going += step.switch(undoing)
+            for route in self._gone:
+                names["closed"].append(route.name)
+                lines += _closing(route.status().report())
+                going.append(route.closeRoute)
+            undoing.pop_all()
+        closed = [maybeDeferred(close).addErrback(self._notClosed) for close in going]
         outcome = Outcome(**{kind: tuple(each) for kind, each in names.items()}, lines=tuple(lines))
         return (
             [each.route for each in self._steps],
             outcome,
             gatherResults(closed).addCallback(self._tryLegsAgain),
         )
+
+    def _notClosed(self, failure: Failure) -> None:
+        self._log.failure("something that is no longer wanted could not be closed", failure)
 
     def _tryLegsAgain(self, result: Any) -> Any:
         """A leg may need a port that has been closed only now."""
@@ -159,24 +171,29 @@ class Change:
         for step in self._steps:
             if step.newInput is not None:
                 self._opening = step.newInput
+                self._opened.append(step.newInput.closeInput)  # first: half of it may be open
                 step.newInput.openInput(NOBODY)
-                self._opened.append(step.newInput.closeInput)
         self._opening = None
         for step in self._steps:
             for recording in step.newRecordings or ():
-                recording.openStage(NOBODY)
                 self._opened.append(recording.closeStage)
+                recording.openStage(NOBODY)
             for output in step.newOutputs.values():
-                output.openOutput()
                 self._opened.append(output.closeOutput)
+                output.openOutput()
 
     async def _closeNew(self) -> None:
         opened, self._opened = self._opened, []
-        await gatherResults([close() for close in reversed(opened)])
+        closing = [maybeDeferred(close) for close in reversed(opened)]
+        await gatherResults([each.addErrback(self._notClosed) for each in closing])
 
-    def _inTheWayOf(self, error: OSError) -> list[AnyShare]:
+    def _inTheWayOf(self, error: BaseException) -> list[AnyShare]:
         """What goes and has the port that a new input could not get."""
-        if error.errno != errno.EADDRINUSE or self._opening is None:
+        if (
+            not isinstance(error, OSError)
+            or error.errno != errno.EADDRINUSE
+            or self._opening is None
+        ):
             return []
         going = [each.input for each in self._gone]
         going += [each.route.input for each in self._steps if each.isInputReplaced]
@@ -284,43 +301,54 @@ class _Step:
         first = 0 if self.isInputReplaced else len(status.reportOfInput())
         yield from _closing(status.report()[first:])
 
-    def commit(self) -> list[Deferred[None]]:
-        """Give the route what is new; what is closed thereby."""
-        route = self.route
-        closed = []
-        if self.newInput is not None and isShare(route.input) and not self.isNew:
-            goOn(route.input, self.newInput)
-        for output in self.gone:
+    def switch(self, undoing: ExitStack) -> list[Callable[[], Deferred[Any]]]:
+        """
+        Give the route what is new.
+
+        @param undoing: has what gives it back what it had.
+        @return: what closes that.
+        """
+        route, gone, before = self.route, self.gone, self.route.input
+        undoing.callback(route.restore, route.state())
+        going: list[Callable[[], Deferred[Any]]] = [each.closeOutput for each in gone]
+        if self.newInput is not None and isShare(before) and not self.isNew:
+            goOn(before, self.newInput)
+        for output in gone:
             route.outputClosed(output)
-            closed.append(output.closeOutput())
         if self.newInput is not None and not self.isNew:
-            before = route.input
-            closed.append(before.closeInput())
+            going.append(before.closeInput)
             self.newInput.countFrom(before.counters)
             route.input = self.newInput
-        elif self._wantsOtherTimes and isShare(route.input):
-            route.input.setTimes(self.wanted.input)
+        elif self._wantsOtherTimes and isShare(before):
+            undoing.callback(before.setTimes, before.model)
+            before.setTimes(self.wanted.input)
         outputs = {**self.kept, **self.newOutputs}
         route.outputs = tuple(outputs[each] for each in self.wanted.outputs)
         # The input knows the others already, unless it is another one.
         for output in route.outputs if self.newInput is not None else self.newOutputs.values():
+            undoing.callback(route.outputClosed, output)
             route.outputOpened(output)
-        closed += self._commitHealth()
+        going += self._switchHealth(undoing)
         if self.newInput is not None:
             self.newInput.begin(route.entry)
         if self.newRecordings is not None:
-            closed += route.recordWith(self.newRecordings, self.wanted)
+            going += route.recordWith(self.newRecordings, self.wanted)
         route.name = self.wanted.name
         route.isOpen = True
-        return closed
+        return going
 
-    def _commitHealth(self) -> list[Deferred[None]]:
-        """Have the health looked at as is wanted, from the next run on; what is closed thereby."""
+    def _switchHealth(self, undoing: ExitStack) -> list[Callable[[], Deferred[Any]]]:
+        """Have the health looked at as is wanted, from the next run on; what closes the other."""
         route, wanted = self.route, self.wanted.health
         there = route.health
         if there is None or wanted is None:
-            isAsIs = there is None and self.newHealth is None
-            return [] if isAsIs else route.lookWith(self.newHealth)
+            if there is None and self.newHealth is None:
+                return []
+            if self.newHealth is not None:
+                undoing.callback(self.newHealth.closeStage)
+            return route.lookWith(self.newHealth)
+        if there.settings is not None:
+            undoing.callback(there.adapt, there.name, there.settings)
         there.adapt(self.wanted.name, wanted)
         if self.isInputReplaced:
             there.restart()

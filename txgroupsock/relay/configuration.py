@@ -248,6 +248,8 @@ def _adminOf(document: Document) -> AdminModel:
         tuple(text for _, text in textsIn(table, "listen")) or (ADMIN_ENDPOINT,),
         _accessIn({**table, "tokens": tokens and list(tokens)} if table.get("users") else {}),
         tokens,
+        tuple(text for _, text in textsIn(table, "recordingFolders")),
+        tuple(text for _, text in textsIn(table, "hookHosts")),
     )
 
 

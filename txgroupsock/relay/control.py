@@ -105,6 +105,10 @@ class Control:
             log.error("{name} has not been taken over: all is as it was before", name=name)
             self._record(False, f"{name} has not been taken over: {error}")
             raise
+        except Exception as error:
+            log.failure("{name} has not been taken over, which is a bug", name=name)
+            self._record(False, f"{name} has not been taken over: it failed with {error!r}")
+            raise
         for line in outcome.lines:
             log.info("{line}", line=line)
         text = f"{name} has been taken over: {outcome}"
@@ -118,7 +122,10 @@ class Control:
                 "{name}: where [admin] listens takes effect at the next start", name=name
             )
         for each in self.changed:
-            each(outcome)
+            try:
+                each(outcome)
+            except Exception:  # noqa: BLE001 - the change has been made, whoever is told of it
+                log.failure("{who} failed when it was told of the change", who=each)
         return outcome
 
     async def _made(self, make: Callable[[], Configuration]) -> Configuration:
@@ -142,7 +149,10 @@ class Control:
                 await change.abandon()
             raise
         if change is not None:
-            await change.commit()
+            try:
+                await change.commit()
+            except Exception:  # noqa: BLE001 - the routes have gone over, and there is no way back
+                self._log.failure("not all of what viewers no longer get could be closed")
         return outcome
 
     def _record(self, isDone: bool, text: str) -> None:  # noqa: FBT001 - as the field

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+UNIX_MODE: Final = "660"
+"""Of UNIX sockets: for who runs the relay, and for its group."""
+
+_UNIX = re.compile("unix:", re.IGNORECASE)
+_MODE = re.compile(r":mode=")
+
 
 def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
-    The endpoint that a string names: what C{serverFromString} gives.
+    The endpoint that a string names: what C{serverFromString} gives; but a UNIX socket is not
+    for everybody on this host unless C{mode=} says so.
 
     @raise ValueError: there is no such thing.
     """
+    wanted = text
+    if _UNIX.match(text) and not _MODE.search(text):
+        wanted = f"{text}:mode={UNIX_MODE}"
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, wanted)
     except (LookupError, AttributeError) as error:
         if not isFromSystemd(text):
             raise ValueError(f"{text}: {error}") from error

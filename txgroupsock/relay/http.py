@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any, ClassVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +22,7 @@ from twisted.web.server import Request, Site
 
 from txgroupsock.ports.clock import steady
 from txgroupsock.relay.halfclose import HalfCloseable
+from txgroupsock.relay.places import Places, originOf
 
 _SERVER = b"groupsock-relay"
 
@@ -50,6 +53,11 @@ class BoundedRequest(Request):
     isLost = False
     isTooLarge = False
     _size = 0
+
+    def __repr__(self) -> str:
+        """For the log; without its query, in which there may be a token."""
+        path = bytes(self.uri).partition(b"?")[0][:200]
+        return f"<{self.method!r} {path!r} of {self.getClientAddress()}>"
 
     def gotLength(self, length: int | None) -> None:
         """There is a body to come; believe nothing that is said of its size."""
@@ -83,46 +91,46 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
     may have closed its half of the connection by then.
 
     @ivar isHeld: whether it may be open for longer.
+    @ivar isComplete: whether its request is there.
     """
 
     maxHeaders = 100
-    isHeld = False
+    isHeld = isComplete = False
 
     site: BoundedSite
     _log = Logger()
     _deadline: Any = None
-    _isComplete = False
 
     def connectionMade(self) -> None:
         """Wait for the request."""
         HTTPChannel.connectionMade(self)
-        self.site.opened.add(self)
+        self.site.found(self)
         self._deadline = self.site.reactor.callLater(self.site.headTime, self._tooLate)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what has come of a request."""
-        if self._isComplete:
+        if self.isComplete:
             return
         try:
             HTTPChannel.dataReceived(self, data)
         except Exception as error:  # noqa: BLE001 - Twisted's parser has its limits (int() of 5,000 digits)
             self.site.refused["junk"] += 1
             self._log.debug("not a request: {error}", error=error)
-            self._isComplete = True
+            self.isComplete = True
             transport: Any = self.transport
             transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
             HTTPChannel.loseConnection(self)
 
     def readConnectionLost(self) -> None:
         """See C{IHalfCloseableProtocol}; what has not asked for anything gets nothing."""
-        if self._isComplete:
+        if self.isComplete:
             HalfCloseable.readConnectionLost(self)
         else:
             HTTPChannel.loseConnection(self)
 
     def allContentReceived(self) -> None:
         """The request is there."""
-        self._isComplete = True
+        self.isComplete = True
         HTTPChannel.allContentReceived(self)
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
@@ -137,6 +145,11 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
         HTTPChannel.connectionLost(self, reason)
         self.site.lost(self)
 
+    def hold(self) -> None:
+        """Have it be open for as long as whoever answers likes; it takes no place any more."""
+        self.isHeld = True
+        self.site.places.leave(self)
+
     def end(self) -> None:
         """Close the connection at once."""
         transport: Any = self.transport
@@ -144,16 +157,20 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
 
     def _tooLate(self) -> None:
         if not self.isHeld:
-            if not self._isComplete:
+            if not self.isComplete:
                 self.site.refused["slow"] += 1
             self.end()
 
 
 class BoundedSite(Site):
     """
-    Serves a resource on each connection made to it, up to a number.
+    Serves a resource on each connection made to it, of which so many may wait for something.
+
+    Where there are more, one has to go, of those without a request if there are any: see
+    L{Places}.  So whoever asks at once is answered, whoever else holds connections.
 
     @ivar opened: the connections that there are.
+    @ivar places: those that are not held.
     @ivar refused: connections that came to no answer: C{"slow"}, C{"junk"}, C{"connections"}.
     @ivar headTime: seconds for a request to come, and its answer to be taken.
     """
@@ -174,21 +191,30 @@ class BoundedSite(Site):
         """@param connections: how many there may be that are not held."""
         Site.__init__(self, resource, request, reactor=steady(reactor), timeout=None)
         self.opened: set[BoundedConnection] = set()
+        self.places: Places[BoundedConnection] = Places()
         self._waiting: list[Deferred[None]] = []
         self.refused: Counter[str] = Counter() if refused is None else refused
         self.headTime = headTime
         self.connections = connections
 
-    def buildProtocol(self, addr: Any) -> Any:
-        """Make one for a new connection, unless too many are waited for."""
-        if sum(not each.isHeld for each in self.opened) >= self.connections:
+    def found(self, connection: BoundedConnection) -> None:
+        """There is a new connection."""
+        places = self.places
+        while len(places) >= max(1, self.connections):
+            last = places.first(lambda each: not each.isComplete) or places.first(lambda _: True)
+            if last is None:
+                break
             self.refused["connections"] += 1
-            return None
-        return Site.buildProtocol(self, addr)
+            places.leave(last)
+            last.end()
+        self.opened.add(connection)
+        transport: Any = connection.transport
+        places.take(connection, originOf(transport.getPeer()))
 
     def lost(self, connection: BoundedConnection) -> None:
         """A connection is no longer."""
         self.opened.discard(connection)
+        self.places.leave(connection)
         if not self.opened:
             waiting, self._waiting = self._waiting, []
             for each in waiting:
@@ -227,3 +253,25 @@ def tokensIn(request: BoundedRequest) -> list[bytes]:
     """The tokens that a request shows in C{Authorization: Bearer} (RFC 6750 section 2.1)."""
     kind, _, credentials = (request.getHeader(b"authorization") or b"").partition(b" ")
     return [credentials.strip()] if kind.lower() == b"bearer" else []
+
+
+def isRebound(request: BoundedRequest) -> bool:
+    """
+    Whether a browser may have been led here by a page of another host.
+
+    Such a page gives its own host name the address of this host, and then may read what is
+    here.  Who asks for an address, or for localhost, has not been led.
+    """
+    here = request.getHost()
+    if not isinstance(here, (IPv4Address, IPv6Address)):
+        return False
+    if not ip_address(here.host.partition("%")[0]).is_loopback:
+        return False
+    host = request.getRequestHostname().decode("latin-1").strip("[]").rstrip(".").lower()
+    if not host or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return True
+    return False

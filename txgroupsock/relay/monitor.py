@@ -1,24 +1,26 @@
 """
 What a relay does, as the document that the API, the page and metrics are made of.
 
-Everything is done a few routes at a time, with a turn of the reactor in between: a thousand
-routes take 100 ms in all, which is longer than a stream should have to wait.
+Everything is done a route at a time, with so much of a turn of the reactor for all of it: a
+thousand routes take 100 ms in all, which is longer than a stream should have to wait.  Who asks for
+the same gets the same.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import asdict
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock import __version__
+from txgroupsock.interfaces import IRelay
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
@@ -29,11 +31,11 @@ from txgroupsock.relay.rates import Rate, Rates
 from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.status import EndStatus, RouteStatus
+from txgroupsock.relay.turns import Shared, TurnMeter, Turns
+from txgroupsock.relay.workers import Workers
 
 INTERVAL: Final = 1.0
 """Seconds from one look at the counters to the next, over which rates are."""
-
-_IN_A_TURN = 20  # routes; each takes 0.1 ms for its status, 0.03 to be looked at, 0.3 for charts
 
 _T = TypeVar("_T")
 
@@ -43,6 +45,7 @@ class Monitor:
     Looks at a relay's counters once a second, and knows how fast they grow.
 
     @ivar looked: called after each look.
+    @ivar turns: what is made of it takes no more of a turn than this gives it.
     """
 
     _log = Logger()
@@ -51,6 +54,9 @@ class Monitor:
         """@param reactor: provides C{IReactorTime}."""
         self.looked: list[Callable[[], object]] = []
         self._reactor = reactor = steady(reactor)
+        self.turns = Turns(reactor)
+        self._meter = TurnMeter(reactor)
+        self._shared: list[Shared[Any]] = []
         self._control = control
         self._routes: dict[str, Rates] = {}
         self._channels: dict[str, Rates] = {}
@@ -58,12 +64,22 @@ class Monitor:
         self._lookedAt = 0.0
         self._looking = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._looking.clock = reactor
+        self.statusJSON = self.share(self._statusJSON)
+        self.historyJSON = self.share(self._historyJSON)
+        self.problems = self.share(self._problems)
+
+    def share(self, make: Callable[[], Awaitable[_T]]) -> Callable[[], Deferred[_T]]:
+        """What is called to have something made, for many at once, until there is a change."""
+        shared = Shared(self._reactor, make)
+        self._shared.append(shared)
+        return shared.get
 
     def start(self) -> None:
         """Begin to look; the routes have just been opened."""
         needClosed(self, self._looking.running)
         self._began = self._lastLook = self._reactor.seconds()
         self._control.changed.append(self._changed)
+        self._meter.start()
         self._looking.start(INTERVAL).addErrback(self._failed)
 
     def stop(self) -> None:
@@ -71,27 +87,25 @@ class Monitor:
         if self._looking.running:
             self._control.changed.remove(self._changed)
             self._looking.stop()
+        self._meter.stop()
+        self.turns.stop()
 
     # The document, see docs/api.md
 
-    async def status(self) -> dict[str, Any]:
-        """What the relay is and does now."""
-        status, routes = await self._made(lambda route: route)
-        return {**status, "routes": routes}
-
-    async def statusJSON(self) -> bytes:
+    async def _statusJSON(self) -> bytes:
         """
-        The same as JSON, in one line.
+        What the relay is and does now, as JSON in one line.
 
         Each route is a text as soon as it is known: a thousand of them kept as tables would have
         Python look for garbage in all there is, which takes two thirds of the time.
         """
-        status, routes = await self._made(_dumps)
+        status, routes = await self.made(_dumps)
         return f'{_dumps(status)[:-1]},"routes":[{",".join(routes)}]}}'.encode()
 
-    async def _made(self, make: Callable[[dict[str, Any]], _T]) -> tuple[dict[str, Any], list[_T]]:
+    async def made(self, make: Callable[[dict[str, Any]], _T]) -> tuple[dict[str, Any], list[_T]]:
         """
-        The document without its routes, and these, in the order of the configuration.
+        What the relay is and does now: the document without its routes, and these, in the order
+        of the configuration.
 
         @param make: what is to be made of a route at once.
         """
@@ -99,10 +113,11 @@ class Monitor:
         configuration, viewers = control.configuration, control.viewers
         routes: dict[str, _T] = {}
         isReady = True
-        async for each in self._inTurns(await self._statuses()):
+        async for each in self.turns.each(await self._statuses()):
             routes[each.name] = make(self._route(each))
             isReady = isReady and bool(each.input.state)
-        routes.update({each.name: make(_disabled(each)) for each in configuration.relay.disabled})
+        async for model in self.turns.each(configuration.relay.disabled):
+            routes[model.name] = make(_disabled(model))
         ordered = [routes.pop(name) for name in configuration.names if name in routes]
         status = {
             "version": __version__,
@@ -110,6 +125,8 @@ class Monitor:
             "uptime": now - self._began,
             "interval": INTERVAL,
             "isReady": isReady,
+            "reactor": {"longestTurn": round(self._meter.longest, 6)},
+            "workers": _workers(control.relay),
             "change": control.last and asdict(control.last),
             "viewers": None
             if viewers is None or not viewers.model.endpoints
@@ -117,20 +134,20 @@ class Monitor:
         }
         return status, [*ordered, *routes.values()]
 
-    async def historyJSON(self) -> bytes:
+    async def _historyJSON(self) -> bytes:
         """The rates of each route in the last minutes."""
         head, texts = {"interval": INTERVAL, "time": self._lookedAt}, []
-        async for name, rates in self._inTurns(tuple(self._routes.items())):
+        async for name, rates in self.turns.each(tuple(self._routes.items())):
             datagrams, bits, dropped = rates.history.series()
             series = {"bits": bits, "datagrams": datagrams, "dropped": dropped}
             texts.append(f"{_dumps(name)}:{_dumps(series)}")
         return f'{_dumps(head)[:-1]},"routes":{{{",".join(texts)}}}}}'.encode()
 
-    async def problems(self) -> list[str]:
+    async def _problems(self) -> list[str]:
         """Why the relay is not ready, for people; nothing if it is."""
         return [
             f"{each.name}: {'; '.join(each.input.warnings) or 'its input is closed'}"
-            async for each in self._inTurns(await self._statuses())
+            async for each in self.turns.each(await self._statuses())
             if not each.input.state
         ]
 
@@ -140,12 +157,6 @@ class Monitor:
             return (each.status() for each in relay.routes)
         found = relay.status()
         return await found if isinstance(found, Deferred) else found
-
-    async def _inTurns(self, each: Iterable[_T]) -> AsyncIterator[_T]:
-        for number, one in enumerate(each, 1):
-            yield one
-            if number % _IN_A_TURN == 0:
-                await deferLater(self._reactor, 0)
 
     def _route(self, route: RouteStatus) -> dict[str, Any]:
         rates = self._routes.get(route.name)
@@ -194,18 +205,35 @@ class Monitor:
     ) -> dict[str, Rates]:
         """The rates of what there is now."""
         now = {}
-        async for name, each in self._inTurns(counters):
+        async for name, each in self.turns.each(counters):
             now[name] = rates = before.get(name) or Rates()
             rates.sample(each, seconds)
         return now
 
     def _changed(self, outcome: Outcome) -> None:
+        for each in self._shared:
+            each.forget()
         for name in (*outcome.changed, *outcome.opened):
             if name in self._routes:
                 self._routes[name].forget()
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("the counters could not be looked at; rates stand still", failure)
+
+
+def _workers(relay: IRelay) -> list[dict[str, Any]]:
+    if not isinstance(relay, Workers):
+        return []
+    return [
+        {
+            "number": worker.number,
+            "isReady": worker.isReady,
+            "starts": worker.starts,
+            "hangs": worker.hangs,
+            "longestTurn": worker.longestTurn,
+        }
+        for worker in relay.workers
+    ]
 
 
 def _part(end: EndStatus, rate: Rate) -> dict[str, Any]:

@@ -117,10 +117,13 @@ class Relay:
         change = Change(self._reactor, inputs, self.routes, model, self._hooks)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
         await change.openNew(lambda: self._isOpen)
-        if agree is not None and not (await agree() and self._isOpen):
+        try:
+            if agree is not None and not (await agree() and self._isOpen):
+                raise CancelledError("the change was given up")
+            routes, outcome, closed = change.commit()
+        except BaseException:
             await change.undo(lambda: self._isOpen)
-            raise CancelledError("the change was given up")
-        routes, outcome, closed = change.commit()
+            raise
         self.routes, self.model = tuple(routes), model
         await closed
         return outcome

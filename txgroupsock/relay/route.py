@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -156,11 +156,12 @@ class Route:
         self.isOpen = False
 
         def closeOthers(_: None) -> Deferred[Any]:
-            closing = [each.closeStage() for each in (*self.stages, *self.recordings)]
+            stages = (*self.stages, *self.recordings)
+            closing = [maybeDeferred(each.closeStage) for each in stages]  # whatever one raises
             for output in self.outputs:
-                self.outputClosed(output)
-                closing.append(output.closeOutput())
-            return gatherResults(closing)
+                closing.append(maybeDeferred(self.outputClosed, output))
+                closing.append(maybeDeferred(output.closeOutput))
+            return gatherResults(closing, consumeErrors=True)
 
         return self.input.closeInput().addCallback(closeOthers)
 
@@ -195,7 +196,7 @@ class Route:
 
     def recordWith(
         self, recordings: tuple[Recording, ...], model: RouteModel
-    ) -> list[Deferred[None]]:
+    ) -> list[Callable[[], Deferred[Any]]]:
         """
         Have others record it from the next run on.
 
@@ -206,7 +207,7 @@ class Route:
         before, self.recordings = self.recordings, recordings
         self._recordingKey = _recordingKeyOf(model)
         self._heedAlarms()
-        return [each.closeStage() for each in before]
+        return [each.closeStage for each in before]
 
     def _heedAlarms(self) -> None:
         """Have the recordings know of alarms of its health."""
@@ -238,7 +239,7 @@ class Route:
 
         return Health.of(reactor, self.name, model, hooks, drops)
 
-    def lookWith(self, health: Health | None) -> list[Deferred[None]]:
+    def lookWith(self, health: Health | None) -> list[Callable[[], Deferred[Any]]]:
         """
         Have another stage look at its health from the next run on, or none; the route is open.
 
@@ -252,7 +253,20 @@ class Route:
         if isShare(self.input):
             self.input.giveTo(self.entry)
         self._heedAlarms()
-        return [] if before is None else [before.closeStage()]
+        return [] if before is None else [before.closeStage]
+
+    def state(self) -> Mapping[str, Any]:
+        """What it consists of now, for L{restore}."""
+        return dict(vars(self))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Consist of what it once did, all of which is still open."""
+        vars(self).update(state)
+        if isShare(self.input):
+            self.input.giveTo(self.entry)
+        for output in self.outputs:
+            self.outputOpened(output)
+        self._heedAlarms()
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""

@@ -10,6 +10,7 @@ from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, Redundancy
+from txgroupsock.relay.secrecy import shownCommand, shownURL
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 from txgroupsock.relay.web.model import AdminModel
@@ -104,8 +105,8 @@ def _health(model: HealthModel) -> str:
     looked = [name for name, isWanted in (("RTP", model.rtp), ("TS", model.ts)) if isWanted]
     alarms = ", ".join(model.thresholds.describe()) or "nothing"
     words = [" and ".join(["gaps", *looked]), f"alarms for {alarms}"]
-    told = [" ".join(model.hooks.command)[:80]] if model.hooks.command else []
-    told += [model.hooks.url] if model.hooks.url else []
+    told = [" ".join(shownCommand(model.hooks.command))] if model.hooks.command else []
+    told += [shownURL(model.hooks.url)] if model.hooks.url else []
     return "; ".join([*words, *(f"told to {each}" for each in told)])
 
 

@@ -14,7 +14,7 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
-from txgroupsock.relay.workerprocess import Events, WorkerProcess
+from txgroupsock.relay.workerprocess import START_PATIENCE, Events, WorkerProcess
 
 ANSWERING = 2.0
 """Seconds that a worker's status is waited for; after that its last counters are taken."""
@@ -22,7 +22,7 @@ ANSWERING = 2.0
 CHANGING = 10.0
 """Seconds in which a worker has to open what is new; after that it is no longer wanted."""
 
-_SILENT = 10  # seconds without counters that are worth a line of log
+_LATE = 3  # seconds without counters after which a worker is told of as one that hangs
 
 
 Placed = tuple[int, RouteStatus]
@@ -36,14 +36,21 @@ class Worker:
     @cvar firstDelay: seconds after which a process that has died is followed by another; doubled
         for each that dies soon, up to C{longestDelay}.
     @cvar steady: seconds after which a process did not die soon.
+    @cvar patience: seconds without a word after which a process is killed, and followed by another.
+    @cvar startPatience: the same for one that has not opened its routes yet.
     @ivar number: its number, from 1.
     @ivar share: what it has to relay.
     @ivar process: the present process, if any.
+    @ivar starts: how many there have been.
+    @ivar hangs: how many of them were killed, since they did not answer.
+    @ivar longestTurn: see L{TurnMeter <txgroupsock.relay.turns.TurnMeter>}; of the present one.
     """
 
     firstDelay: ClassVar[float] = 0.1
     longestDelay: ClassVar[float] = 30.0
     steady: ClassVar[float] = 10.0
+    patience: ClassVar[float] = 10.0
+    startPatience: ClassVar[float] = START_PATIENCE
 
     _log = Logger()
 
@@ -58,7 +65,10 @@ class Worker:
         self._user = -1  # who opened the routes first
         self._delay = self.firstDelay
         self._readySince = 0.0
-        self._silence = 0
+        self._heardAt = 0.0  # its answer to what it was last asked for
+        self._isToldLate = False
+        self.starts = self.hangs = 0
+        self.longestTurn = 0.0
         self._next: IDelayedCall | None = None
         self._stopped: list[Deferred[list[Placed]]] = []
         self._why = ""  # there is no process
@@ -79,7 +89,27 @@ class Worker:
     def placed(self) -> list[Placed]:
         """The same, with the place that each route has in the relay; nothing before the start."""
         known = self.known
+        if self.isLate:
+            known = [each.closed(self._lateness()) for each in known]
         return list(zip(self.share.places, known, strict=True)) if known else []
+
+    @property
+    def isLate(self) -> bool:
+        """Whether there is a process that has not answered for a while; who knows what it does?"""
+        process = self.process
+        isAsked = process is not None and process.isOnReactor and process.isCounting
+        return isAsked and self._silence() >= _LATE
+
+    @property
+    def isReady(self) -> bool:
+        """Whether its routes are open, and it answers."""
+        return self.process is not None and self.process.isReady and not self.isLate
+
+    def _silence(self) -> float:
+        return float(self._reactor.seconds() - self._heardAt)
+
+    def _lateness(self) -> str:
+        return f"worker {self.number} has not answered for {self._silence():.0f} s"
 
     # From the start to the end, as long as all is well
 
@@ -113,7 +143,7 @@ class Worker:
 
     def status(self) -> Deferred[None]:
         """Ask what its routes are now; fires when that is L{known}, as far as it can be."""
-        if self.process is None or not self.process.isReady:
+        if self.process is None or not self.process.isReady or self.isLate:
             return succeed(None)
         asked = self.process.askStatus().addTimeout(ANSWERING, self._reactor)
         return asked.addErrback(lambda _: None)
@@ -133,22 +163,34 @@ class Worker:
         return self._stopped[-1]
 
     def count(self) -> None:
-        """Ask how far it is."""
+        """
+        Ask how far it is; to be called again and again.
+
+        One that does not answer is told of, and in the end killed: another one follows it.
+        """
         process = self.process
-        if process is None or not process.isReady:
+        if process is None or not process.isOnReactor:
             return
-        if not process.isCounting:
-            self._silence = 0
+        if process.isReady and not process.isCounting:
+            self._heardAt, self._isToldLate = self._reactor.seconds(), False
             process.askCounters()
             return
-        self._silence += 1
-        if self._silence == _SILENT:
-            self._log.warn(
-                "worker {number} has not answered for {seconds} s, so its routes may stand still; "
-                "'kill -9 {pid}' has it started again",
-                number=self.number,
-                seconds=_SILENT,
+        if self._silence() >= (self.patience if process.isReady else self.startPatience):
+            self._log.error(
+                "{lateness} and is killed (process {pid})",
+                lateness=self._lateness(),
                 pid=process.pid,
+            )
+            self.hangs += 1
+            self._heardAt = self._reactor.seconds()  # its end takes a moment
+            process.killSurely()
+        elif self.isLate and not self._isToldLate:
+            self._isToldLate = True
+            self._log.warn(
+                "{lateness}, so its routes may stand still; it is killed and started again "
+                "unless it answers within {patience:g} s in all",
+                lateness=self._lateness(),
+                patience=self.patience,
             )
 
     def logStart(self) -> None:
@@ -257,11 +299,14 @@ class Worker:
     def _newProcess(self) -> WorkerProcess:
         events = Events(self._ready, self._counted, self._reported, self._committed, self._ended)
         self.process = WorkerProcess(self._reactor, self.number, events)
+        self.starts += 1
+        self.longestTurn = 0.0
+        self._heardAt, self._isToldLate = self._reactor.seconds(), False
         return self.process
 
     def _ready(self, opened: list[RouteStatus]) -> None:
         self._reported(opened)
-        self._silence = 0
+        self._heardAt = self._reactor.seconds()
         self._readySince = self._reactor.seconds()
         if self.process is not None and self.process.isOnReactor:  # not the first time
             self.process.runRoutes()
@@ -273,7 +318,8 @@ class Worker:
             raise ValueError("another number of routes")
         self._now = routes
 
-    def _counted(self, counters: list[list[Counters]]) -> None:
+    def _counted(self, counters: list[list[Counters]], longestTurn: float) -> None:
+        self._heardAt, self.longestTurn = self._reactor.seconds(), longestTurn
         if self._now is not None:
             both = zip(self._now, counters, strict=True)
             self._now = [route.counted(each) for route, each in both]

@@ -27,10 +27,11 @@ from txgroupsock.relay.keys import (
 )
 from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
-from txgroupsock.relay.recording.keys import RECORD
+from txgroupsock.relay.recording.keys import RECORD, Folder
 from txgroupsock.relay.redundancy.keys import FAILOVER, MERGE, LegURLs
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 
+_HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 # RFC 6750 section 2.1; shorter ones are found by trying.
 _TOKEN = re.compile("[A-Za-z0-9._~+/-]{8,}=*")
 
@@ -47,6 +48,16 @@ def _tokenProblem(text: str) -> str | None:
     if _TOKEN.fullmatch(text):
         return None
     return "a token has eight characters or more: letters, digits and -._~+/ (RFC 6750)"
+
+
+def _folderProblem(text: str) -> str | None:
+    return next((why for _, why in Folder().check(text, ())), None)
+
+
+def _hostProblem(text: str) -> str | None:
+    if _HOST.fullmatch(text):
+        return None
+    return f"{text!r} is not HOST or HOST:PORT, such as alarms.example or [::1]:9000"
 
 
 ENDPOINTS = Texts("an endpoint or a list of endpoints", "an endpoint", endpointProblem)
@@ -150,6 +161,7 @@ def _access(what: str) -> Sequence[Key]:
 LIMITS: dict[str, Kind] = {
     "viewers": _COUNT,
     "viewersPerChannel": _COUNT,
+    "viewersPerAddress": Whole(0, 1_000_000),
     "channels": _COUNT,
     "connections": _COUNT,
     "backlog": _size(0),
@@ -204,6 +216,18 @@ _ADMIN = Table(
             Passwords(),
             "Names and passwords; if there are any, who has none of them may not look. Left out, "
             "everybody may who can connect.",
+        ),
+        Key(
+            "recordingFolders",
+            Texts("a folder or a list of folders", "a folder", _folderProblem),
+            "Where, and in folders within which, routes of the API may be recorded to. Left out, "
+            "nowhere.",
+        ),
+        Key(
+            "hookHosts",
+            Texts("a host or a list of hosts", "a host", _hostProblem),
+            "To which hosts, HOST or HOST:PORT, routes of the API may have alarms posted. Left "
+            "out, to none.",
         ),
     ]
 )

@@ -5,7 +5,7 @@ What a relay and its worker processes say to each other over pipes: a JSON objec
     open     routes, reactor                       ready    status
                                                    failed   problem
     run      groups, gids, uids                    log      level, namespace, time, text
-    count                                          counts   counters
+    count                                          counts   counters, turn
     status                                         status   status
     change   routes                                prepared
                                                    refused  problem
@@ -15,7 +15,8 @@ What a relay and its worker processes say to each other over pipes: a JSON objec
     stop                                           ended    status
 
 A worker opens its routes at once but relays only from C{run} on.  C{status} is a list of
-L{RouteStatus} as JSON, C{counters} one of L{packed} lists for the same routes.
+L{RouteStatus} as JSON, C{counters} one of L{packed} lists for the same routes, C{turn} how many
+seconds a turn of the worker's reactor lately took at most.
 
 When it is to C{change} its routes it opens what is new, and closes nothing yet: so that all the
 workers of a relay can open theirs before the first of them has to C{commit}.  Once one has

@@ -7,6 +7,8 @@ L{txgroupsock.relay.talk}); when its input ends, it ends.
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import signal
 import threading
@@ -35,6 +37,7 @@ from txgroupsock.relay.names import NameResolver
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.talk import BlockingPipes, Talk, packed
+from txgroupsock.relay.turns import TurnMeter, Turns
 
 _PATIENCE = 5.0  # seconds that the last words may take, once it is told to end by a signal
 _HELD = 1000  # log lines that wait for room in the pipe; of more, the oldest are lost
@@ -69,6 +72,8 @@ class Worker(Talk):
     _log = Logger()
     _relay: Relay
     _reactor: Any
+    _turns: Turns
+    _meter: TurnMeter
 
     def __init__(self) -> None:
         self.isRunning = False
@@ -95,6 +100,7 @@ class Worker(Talk):
         makeSteady(installed)
         self._reactor = installed
         self._reactor.installNameResolver(NameResolver(installed))
+        self._turns, self._meter = Turns(installed), TurnMeter(installed)
         try:
             model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
             self._relay = Relay.of(installed, model)
@@ -124,12 +130,24 @@ class Worker(Talk):
 
     def _count(self) -> None:
         routes = self._relay.routes
-        self.say(
-            "counts", counters=[[packed(part.counters) for part in each.parts] for each in routes]
-        )
+        counters = [[packed(part.counters) for part in each.parts] for each in routes]
+        self.say("counts", counters=counters, turn=round(self._meter.longest, 6))
 
     def _status(self) -> None:
-        self.say("status", status=self._statusNow())
+        Deferred.fromCoroutine(self._statusInTurns()).addErrback(self._noStatus)
+
+    async def _statusInTurns(self) -> None:
+        """Say it when it is made, a route at a time, so that no stream has to wait."""
+        while True:
+            routes = self._relay.routes
+            made = [json.dumps(each.status().toJSON()) async for each in self._turns.each(routes)]
+            if routes is self._relay.routes:  # else they have been changed meanwhile
+                break
+        if not self._isStopping and not self._lost.called:
+            self.transport.write(f'{{"kind":"status","status":[{",".join(made)}]}}\n'.encode())
+
+    def _noStatus(self, failure: Failure) -> None:
+        self._log.failure("the status could not be made", failure)
 
     def _change(self, routes: Sequence[Any]) -> None:
         """Open what is new in other routes, and wait to be told whether to go over to them."""
@@ -201,9 +219,9 @@ class Worker(Talk):
     def junkReceived(self, line: bytes, error: Exception) -> None:
         """See L{Talk}."""
         self._log.warn(
-            "the parent process says {line!r}, which is no message: {error!r}",
-            line=line[:200],
-            error=error,
+            "the parent process says {size} bytes that are no message: {kind}",
+            size=len(line),  # not what they are: routes have hooks with tokens in them
+            kind=type(error).__name__,
         )
 
     # What it does
@@ -231,6 +249,8 @@ class Worker(Talk):
         # Twisted's own fails where the parent's word comes just before the signal.
         signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._stop))
         StandardIO(self, reactor=self._reactor)
+        self._meter.start()
+        gc.freeze()  # looking for garbage in a thousand routes takes 0.1 s
         if self._isStopping:  # it was told so together with being told to run
             self._reactor.stop()
 

@@ -49,14 +49,15 @@ class Events:
     What a process tells its owner, by calling these.
 
     @ivar ready: its routes are open; with what they are now.
-    @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}.
+    @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}; and how many
+        seconds a turn of its reactor lately took at most.
     @ivar reported: with what its routes are now.
     @ivar committed: it has gone over to other routes; with what these are now.
     @ivar ended: the process is no more, nor will anything more come from it; why it is not.
     """
 
     ready: Callable[[list[RouteStatus]], None]
-    counted: Callable[[list[list[Counters]]], None]
+    counted: Callable[[list[list[Counters]], float], None]
     reported: Callable[[list[RouteStatus]], None]
     committed: Callable[[list[RouteStatus]], None]
     ended: Callable[[str], None]
@@ -219,6 +220,12 @@ class WorkerProcess(Talk):
             # It has not yet become who this process is now; it will end with its pipe.
             self._log.warn("may not kill worker {number}", number=self._number)
 
+    def killSurely(self) -> None:
+        """End it at once; if that may not be, have it see that nobody is there for it any more."""
+        self.kill()
+        if self.isOnReactor:
+            self.transport.loseConnection()
+
     # What it says
 
     def _ready(self, reactor: str, status: list[Any]) -> None:
@@ -229,9 +236,10 @@ class WorkerProcess(Talk):
     def _failed(self, problem: str) -> None:
         self.problem = str(problem)
 
-    def _counts(self, counters: list[list[Any]]) -> None:
+    def _counts(self, counters: list[list[Any]], turn: float = 0.0) -> None:
         self.isCounting = False
-        self._events.counted([[unpacked(end) for end in route] for route in counters])
+        counted = [[unpacked(end) for end in route] for route in counters]
+        self._events.counted(counted, float(turn))
 
     def _status(self, status: list[Any]) -> None:
         waiting = self._waiting.popleft()

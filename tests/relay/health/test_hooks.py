@@ -170,6 +170,26 @@ async def test_aURLIsPostedTo(reactor: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_aURLMayHaveANameAndAPassword(reactor: Any) -> None:
+    """They are given by basic authentication (RFC 7617), and neither they nor a token is logged."""
+    seen: list[tuple[bytes, bytes, bytes]] = []
+
+    def refuse(request: Request) -> bytes:
+        seen.append((request.getUser(), request.getPassword(), request.uri))
+        request.setResponseCode(401)
+        return b""
+
+    with serving(reactor, refuse) as (_, url), loggedLines() as lines:
+        hook = URLHook(reactor, url.replace("://", "://anna:s3c%3Aret@") + "&token=s3cret")
+        hook.tell(alarm())
+        await until(reactor, lambda: hook.dropped)
+    assert seen == [(b"anna", b"s3c:ret", b"/alarms?of=news&token=s3cret")]
+    assert any("does not work: it answers with status 401" in each for each in lines)
+    ours = [each for each in lines if '"POST ' not in each]  # which is the server's
+    assert [each for each in (*ours, repr(hook)) if "s3c" in each or "anna" in each] == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_aURLThatRefusesIsLoggedOnce(reactor: Any) -> None:
     """Another status than from 200 to 299 is a failure; so is nobody there."""
 

@@ -216,3 +216,34 @@ def test_keepingNothingIsAnError(wrong: dict[str, int]) -> None:
     """There is room for one file, at least."""
     with pytest.raises(ValueError, match=r"more than 0|no room"):
         Keeping(**wrong)
+
+
+def test_aClockThatWasWrongCostsNoNewFile(tmp_path: Path) -> None:
+    """What was written last is never deleted first, also after a time when the clock was ahead."""
+    year = 365 * 86400
+    early = Files(tmp_path, "news", Keeping(files=3))
+    for now in (TIME + year, TIME, TIME + 1):
+        early.write([RECORD], now)
+        early.finish()
+    first, second, ahead = names(tmp_path)
+    early.write([RECORD], TIME + 2)
+    early.finish()
+    assert ahead not in names(tmp_path)
+    assert names(tmp_path)[:2] == [first, second]
+
+
+def test_afterARestartWhatIsFromTheFutureGoesFirst(tmp_path: Path) -> None:
+    """A file that a process before left with a time to come is taken for an old one."""
+    for now in (TIME + 365 * 86400, TIME, TIME + 1):
+        before = Files(tmp_path, "news", Keeping(files=9))
+        before.write([RECORD], now)
+        before.finish()
+    left = names(tmp_path)
+    files = Files(tmp_path, "news", Keeping(files=3))
+    for second in range(2, 6):
+        files.write([RECORD], TIME + second)
+        files.finish()
+        assert left[2] not in names(tmp_path)
+        assert files.finished is not None
+        assert files.finished.exists()
+    assert len(names(tmp_path)) == 3

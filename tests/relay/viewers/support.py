@@ -188,7 +188,7 @@ async def request(
 ) -> Client:
     """A connection that has sent a request."""
     client = await connect(reactor, service)
-    lines = [b" ".join((method, path, version)), b"Host: relay", *headers, b"", b""]
+    lines = [b" ".join((method, path, version)), b"Host: localhost", *headers, b"", b""]
     client.transport.write(b"\r\n".join(lines))  # type: ignore[union-attr]
     return client
 

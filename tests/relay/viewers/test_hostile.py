@@ -40,7 +40,7 @@ from txgroupsock.relay.viewers import ViewerService
 
 MEGABYTE = 1024 * 1024
 ALLOWED = PATH.decode()
-GET = f"GET {ALLOWED} HTTP/1.1\r\nHost: x\r\n"
+GET = f"GET {ALLOWED} HTTP/1.1\r\nHost: localhost\r\n"
 ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) [^\r\n]+\r\n")
 
 
@@ -244,7 +244,7 @@ TRICKS = [
 async def test_noTrickReachesAGroup(reactor: Any) -> None:
     """A path that does not say an allowed group, plainly and once encoded at most, gets none."""
     async with besideAViewer(reactor, headTime=10.0) as service:  # all get an answer
-        sent = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path, _ in TRICKS]
+        sent = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path, _ in TRICKS]
         answers = await toldAll(reactor, service, sent)
         wrong = {
             path: (statusOf(answer), status)
@@ -259,9 +259,9 @@ async def test_noTrickReachesAGroup(reactor: Any) -> None:
 # Other protocols, and other forms of this one
 
 OTHERS = [
-    ("CONNECT 239.77.0.1:5077 HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
-    ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {200}),  # of the server, RFC 9110 section 9.3.7
-    (f"TRACE {ALLOWED} HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
+    ("CONNECT 239.77.0.1:5077 HTTP/1.1\r\nHost: localhost\r\n\r\n", {405}),
+    ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", {200}),  # RFC 9110 section 9.3.7
+    (f"TRACE {ALLOWED} HTTP/1.1\r\nHost: localhost\r\n\r\n", {405}),
     (f"DELETE {ALLOWED} HTTP/1.1\r\n\r\n", {405}),
     (f"{'A' * 9000} {ALLOWED} HTTP/1.1\r\n\r\n", {405}),
     (f"GET {ALLOWED}\r\n\r\n", {0, 400}),  # HTTP/0.9
@@ -271,7 +271,7 @@ OTHERS = [
     (f"GET  {ALLOWED}  HTTP/1.1\r\n\r\n", {0, 400}),
     (f"GET\t{ALLOWED}\tHTTP/1.1\r\n\r\n", {0, 400}),
     (f"GET {ALLOWED} http/1.1\r\n\r\n", {0, 400}),
-    (f"GET {ALLOWED} HTTP/1.1\rHost: x\r\r", {0, 400}),
+    (f"GET {ALLOWED} HTTP/1.1\rHost: localhost\r\r", {0, 400}),
     (f" {GET}\r\n", {0, 400, 405}),
     (f"{GET}no colon\r\n\r\n", {400}),
     (f"{GET}: nothing\r\n\r\n", {400}),
@@ -368,7 +368,7 @@ async def test_anyRequestGetsAnAnswerOrNone(reactor: Any, requests: list[bytes])
     async with besideAViewer(reactor, headTime=0.05) as service:
         sent = [each for each in requests if not isForTheAllowed(each)]
         for data, answer in zip(sent, await toldAll(reactor, service, sent), strict=True):
-            assert statusOf(answer) in (0, 400, 403, 404, 405, 501, 505), (data, answer)
+            assert statusOf(answer) in (0, 400, 403, 404, 405, 421, 501, 505), (data, answer)
 
 
 # Floods
@@ -434,14 +434,13 @@ async def test_slowRequestsHoldNothingUp(reactor: Any, data: bytes) -> None:
         for client in clients:
             client.transport.write(data)  # type: ignore[union-attr]
         while not all(client.isOver for client in clients):
-            assert sum(not each.isHeld for each in service._site.opened) <= 30
+            assert len(service._site.places) <= 30
             for client in clients:
                 if not client.isOver:
                     client.transport.write(b"X")  # type: ignore[union-attr]
             await deferLater(reactor, 0.01)
         refused = service.status().refused
-        assert refused["connections"] > 0
-        assert refused["connections"] + refused["slow"] == 100
+        assert refused.get("connections", 0) + refused.get("slow", 0) == 100
         assert resident() - before < 8 * MEGABYTE
         await soon(reactor, lambda: len(service._site.opened) == 1, "one is left")
         client = await watch(reactor, service)

@@ -123,7 +123,7 @@ class Viewer:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         sock.connect((HOST, port))
-        sock.sendall(b"GET /udp/239.77.0.1:5077 HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall(b"GET /udp/239.77.0.1:5077 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = sock.recv(4096)
         assert head.startswith(b"HTTP/1.1 200 "), head
         assert head.endswith(b"\r\n\r\n")

@@ -209,7 +209,9 @@ async def test_junkGetsAnAnswerOrNone(reactor: Any, junk: bytes) -> None:
 async def test_noiseGetsAnAnswerOrNone(reactor: Any) -> None:
     """So does a request in which anything may be wrong."""
     rand = random.Random(77)
-    good = b"GET /udp/239.77.0.1:5077?token=x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    good = (
+        b"GET /udp/239.77.0.1:5077?token=x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    )
     with loggedLines() as lines:
         async with serving(reactor, headTime=0.3) as service:
             clients = []
@@ -288,6 +290,17 @@ async def test_connectionsThatAskForNothingAreBounded(reactor: Any, stream: Stre
             assert await client.bodyOf(reactor, 1316) == stream.sent
 
 
+@pytest_twisted.ensureDeferred
+async def test_aPageOfAnotherHostGetsNothing(reactor: Any, stream: Stream) -> None:
+    """On loopback, who asks for another host's name is refused: a page may have led it here."""
+    hosts = {b"evil.example": b"421", b"localhost:1": b"200", b"[::1]": b"200"}
+    async with serving(reactor) as service:
+        for host, status in hosts.items():
+            client: Any = await connect(reactor, service)
+            client.transport.write(b"HEAD " + PATH + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert (await client.answer(reactor)).split()[1] == status
+
+
 # TLS
 
 
@@ -298,7 +311,7 @@ async def test_streamOverTLS(reactor: Any, stream: Stream, tmp_path: Path) -> No
     async with serving(reactor, endpoints=endpoints, blockTime=0.001, sendBuffer=8192) as service:
         plain = HostnameEndpoint(reactor, HOST, portOf(service))
         client: Client = await connectProtocol(wrapClientTLS(clientTLS(), plain), Client())
-        client.transport.write(b"GET " + PATH + b" HTTP/1.1\r\nHost: x\r\n\r\n")  # type: ignore[union-attr]
+        client.transport.write(b"GET " + PATH + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")  # type: ignore[union-attr]
         await client.head(reactor)
         client.transport.pauseProducing()  # type: ignore[union-attr]
         for _ in range(60):

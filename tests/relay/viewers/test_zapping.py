@@ -82,7 +82,7 @@ class Zapper:
             source = f"{HOST}@" if group.startswith("232.") else ""
             client = await connect(self.reactor, self.service)
             path = f"/udp/{source}{group}:{PORT}"
-            client.transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())  # type: ignore[union-attr]
+            client.transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())  # type: ignore[union-attr]
             assert (await client.head(self.reactor)).startswith(b"HTTP/1.1 200 ")
             await deferLater(self.reactor, self.rand.uniform(0.8, 1.2))
             if self.rand.random() < 0.5:

@@ -109,6 +109,8 @@ def status(*routes: Document, **changed: Any) -> Document:
         "uptime": 4000.25,
         "interval": INTERVAL,
         "isReady": True,
+        "reactor": {"longestTurn": 0.004},
+        "workers": [],
         "change": None,
         "routes": list(routes),
         "viewers": None,

@@ -119,6 +119,8 @@ def document(*routes: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "uptime": 4000.25,
         "interval": 1.0,
         "isReady": True,
+        "reactor": {"longestTurn": 0.004},
+        "workers": [{"number": 1, "isReady": True, "starts": 2, "hangs": 1, "longestTurn": 0.01}],
         "change": None,
         "routes": list(routes),
         "viewers": None,

@@ -13,6 +13,7 @@ import pytest_twisted
 from tests.conftest import openDescriptors
 from tests.relay.support import freePort, loggedLines, until
 from tests.relay.web.running import ADMIN, HOST, TOKEN, Reply, routeText, running
+from txgroupsock.relay.change import Outcome
 
 USERS = ADMIN + '[admin.users]\nanna = "pass:word"\n'
 BASIC = "Basic " + base64.b64encode(b"anna:pass:word").decode()
@@ -99,10 +100,30 @@ async def test_healthAndReadiness(reactor: Any, tmp_path: Path) -> None:
         found: Any = relay.relay.relay
         [route] = found.routes
         await route.input.closeInput()
+        relay.monitor._changed(Outcome())  # else what was found is told again for a moment
         reply = await relay.ask("/readyz")
         assert (reply.status, reply.body) == (503, b"news: its input is closed\n")
         assert not (await relay.ask("/api/status")).json["isReady"]
         assert (await relay.ask("/healthz")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_readinessNamesNothingToStrangers(reactor: Any, tmp_path: Path) -> None:
+    """Who may not look hears how many routes are not ready, but not which."""
+    text = routeText(freePort(), more="name = 'secret'")
+    async with running(reactor, tmp_path / "r.toml", text, USERS) as relay:
+        found: Any = relay.relay.relay
+        await found.routes[0].input.closeInput()
+        for host in ("localhost", "relay.example"):
+            reply = await relay.ask("/readyz", host=host)
+            assert (reply.status, reply.body) == (503, b"1 of what should run does not\n")
+        reply = await relay.ask("/readyz", Authorization=BASIC)
+        assert (reply.status, reply.body) == (503, b"secret: its input is closed\n")
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        found = relay.relay.relay
+        await found.routes[0].input.closeInput()
+        reply = await relay.ask("/readyz", host="evil.example")
+        assert (reply.status, b"secret" in reply.body) == (503, False)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +202,7 @@ async def test_hostileBytesDisturbNobody(reactor: Any, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_slowAndIdleConnectionsAreClosed(reactor: Any, tmp_path: Path) -> None:
-    """A request that dribbles in is closed in time, and so are connections above a number."""
+    """A request that dribbles in is closed in time, and the oldest idle one for who asks."""
     async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
         site = relay.admin._site
         site.headTime = 0.2
@@ -191,9 +212,10 @@ async def test_slowAndIdleConnectionsAreClosed(reactor: Any, tmp_path: Path) -> 
         site.headTime, site.connections = 10.0, 3
         idle = [await relay.connect() for _ in range(3)]
         await until(reactor, lambda: len(site.opened) == 3)
-        refused = await relay.say(b"GET /healthz HTTP/1.1\r\n\r\n")
-        await refused.until(reactor, lambda: refused.isOver)
-        assert refused.data == b""
+        assert (await relay.ask("/healthz")).status == 200
+        await idle[0].until(reactor, lambda: idle[0].isOver)
+        assert not idle[1].isOver
+        assert not idle[2].isOver
         for each in idle:
             await each.close(reactor)
         await until(reactor, lambda: not site.opened)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, send, until, url
@@ -101,6 +102,28 @@ async def test_eventsAreTheStatusAgainAndAgain(reactor: Any, tmp_path: Path) -> 
 
 
 @pytest_twisted.ensureDeferred
+async def test_fortyWhoAskAtOnceGetOneAnswer(reactor: Any, tmp_path: Path) -> None:
+    """What many ask for is made once, and the longest turn of the reactor is in it."""
+    text = "".join(routeText(freePort()) for _ in range(50))
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        made: list[None] = []
+        statuses = relay.monitor._statuses
+
+        async def counted() -> Any:
+            made.append(None)
+            return await statuses()
+
+        relay.monitor._statuses = counted  # type: ignore[method-assign]
+        replies = await gatherResults(
+            [Deferred.fromCoroutine(relay.ask("/api/status")) for _ in range(40)]
+        )
+        assert {each.status for each in replies} == {200}
+        assert len(made) < 10
+        assert {len(each.json["routes"]) for each in replies} == {50}
+        assert 0 <= replies[0].json["reactor"]["longestTurn"] < 60
+
+
+@pytest_twisted.ensureDeferred
 async def test_thereIsRoomForSoManyListeners(reactor: Any, tmp_path: Path) -> None:
     """Listeners above the number get 503, and all of them are told when the relay ends."""
     async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
@@ -129,7 +152,7 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
         await client.head(reactor)
         client.transport.pauseProducing()  # type: ignore[union-attr]
         [listener] = relay.admin._resource.events._listeners
-        while not listener._isPaused:
+        while not listener._isBusy:
             relay.admin._resource.events._send()
             await deferLater(reactor, 0)
         transport: Any = relay.admin._site.opened.copy().pop().transport
@@ -140,6 +163,41 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
         already = client.data.count(b"event: status\n")
         client.transport.resumeProducing()  # type: ignore[union-attr]
         await client.until(reactor, lambda: client.data.count(b"event: status\n") > already + 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_aListenerThatNeverReadsLosesItsPlace(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes when its place is needed, and after a while in any case."""
+    text = "".join(routeText(freePort(), more=f"name = '{'x' * 190}{i}'") for i in range(40))
+    async with running(reactor, tmp_path / "r.toml", text) as relay:
+        events = relay.admin._resource.events
+        monkeypatch.setattr(EventStreams, "most", 1)
+        monkeypatch.setattr(EventStreams, "patience", 0.0)
+
+        async def stalled() -> Client:
+            client = await relay.say(b"GET /api/events HTTP/1.1\r\n\r\n")
+            client.transport.pauseProducing()  # type: ignore[union-attr]
+            await until(reactor, lambda: bool(events._listeners))
+            [listener] = events._listeners
+            while not listener._isBusy or not listener._pouring.isPaused:
+                events._made(bytes(1_000_000))
+                await deferLater(reactor, 0.01)
+            return client
+
+        first = await stalled()
+        second = await relay.say(b"GET /api/events HTTP/1.1\r\n\r\n")
+        await heard(reactor, second)
+        first.transport.resumeProducing()  # type: ignore[union-attr]
+        await first.until(reactor, lambda: first.isOver)
+        await second.close(reactor)
+        await until(reactor, lambda: not events._listeners)
+        third = await stalled()
+        monkeypatch.setattr(EventStreams, "stallTime", 0.0)
+        await until(reactor, lambda: not events._listeners)
+        third.transport.resumeProducing()  # type: ignore[union-attr]
+        await third.until(reactor, lambda: third.isOver)
 
 
 @pytest_twisted.ensureDeferred
@@ -171,6 +229,7 @@ async def test_withoutItsLibraryThereAreNoMetrics(
     monkeypatch.delitem(sys.modules, "txgroupsock.relay.web.metrics", raising=False)
     monkeypatch.delattr("txgroupsock.relay.web.metrics", raising=False)
     monkeypatch.delitem(sys.modules, "txgroupsock.relay.web.families", raising=False)
+    monkeypatch.delitem(sys.modules, "txgroupsock.relay.web.exposition", raising=False)
     async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:
         reply = await relay.ask("/metrics")
         assert reply.status == 501

@@ -58,11 +58,12 @@ class Command:
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
         """See L{Kind}."""
         if not isinstance(value, list) or not value:
-            yield path, f"it is {value!r}, and should be {self.words}; no shell reads it"
+            # Nothing of it is told: there may be tokens in it.
+            yield path, f"it should be {self.words}; no shell reads it"
             return
         for index, each in enumerate(value):
             if not isinstance(each, str) or "\0" in each or not (index or each.strip()):
-                yield (*path, index), f"it is {each!r}, and should be a text in quotes"
+                yield (*path, index), "it should be a text in quotes, and the first not empty"
 
     def schema(self) -> dict[str, Any]:
         """See L{Kind}."""
@@ -88,7 +89,8 @@ class HookURL:
             or not str(value).isprintable()
             or " " in str(value)
         ):
-            yield path, f"it is {value!r}, and should be {self.words}"
+            # Nothing of it is told: there may be tokens in it.
+            yield path, f"it is no such URL; it should be {self.words}"
 
     def schema(self) -> dict[str, Any]:
         """See L{Kind}."""

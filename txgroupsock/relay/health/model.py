@@ -20,8 +20,8 @@ class HookModel:
     @ivar url: what to post to; C{""} for nothing.
     """
 
-    command: tuple[str, ...] = ()
-    url: str = ""
+    command: tuple[str, ...] = field(default=(), repr=False)  # there may be tokens in it
+    url: str = field(default="", repr=False)
 
 
 @frozen(field_transformer=typed)

@@ -114,6 +114,7 @@ class Files:
         self._file = -1
         self._size = 0
         self._began = 0.0
+        self._ours: list[Path] = []  # complete, in the order in which they were written
 
     def write(self, records: Iterable[bytes], now: float, reason: str = "") -> None:
         """
@@ -157,6 +158,7 @@ class Files:
         try:
             # First: what nobody has locked is adopted.
             os.rename(path, self.finished)
+            self._ours = [*self._ours[-self._keeping.files :], self.finished]
         finally:
             os.close(self._file)
 
@@ -195,7 +197,7 @@ class Files:
         self.written += len(records)
 
     def _begin(self, now: float, reason: str) -> None:
-        self._makeRoom()
+        self._makeRoom(now)
         path = self._free(now, reason)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
@@ -213,9 +215,7 @@ class Files:
         milliseconds = int(now * 1000)
         suffix = "-" + re.sub("[^a-z0-9_]+", "_", reason.lower())[:40] if reason else ""
         while True:
-            when = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-            stamp = f"{when:%Y%m%dT%H%M%S}.{milliseconds % 1000:03}Z"
-            path = self.folder / f"{self._name}-{stamp}{suffix}.pcap"
+            path = self.folder / f"{self._name}-{_stamp(milliseconds)}{suffix}.pcap"
             part = path.with_name(path.name + PART)
             if not path.exists() and not part.exists():
                 return part
@@ -231,16 +231,35 @@ class Files:
             ]
         return [self.folder / each for each in sorted(names)]
 
-    def _makeRoom(self) -> None:
-        """Delete the oldest, so that another may be begun."""
+    def _makeRoom(self, now: float) -> None:
+        """
+        Delete the oldest, so that another may be begun.
+
+        What this has written is newer than what was there, in the order in which it did, whatever
+        the clock said; and a name from the future is from a time when the clock was wrong.
+        """
         keeping = self._keeping
-        sizes = [(each, each.stat().st_size) for each in self._there() if each.suffix != PART]
+        ours = {path: number for number, path in enumerate(self._ours, 1)}
+        start, today = len(self._name) + 1, _stamp(int(now * 1000))
+
+        def age(path: Path) -> tuple[int, bool, str]:
+            isFromThePast = path.name[start:][: len(today)] <= today
+            return ours.get(path, 0), isFromThePast, path.name
+
+        there = sorted((each for each in self._there() if each.suffix != PART), key=age)
+        sizes = [(each, each.stat().st_size) for each in there]
         total = sum(size for _, size in sizes)
         most = None if keeping.total is None else keeping.total - keeping.size
         while sizes and (len(sizes) >= keeping.files or (most is not None and total > most)):
             path, size = sizes.pop(0)
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _stamp(milliseconds: int) -> str:
+    """A time since 1970 as it stands in names, which are in the order of these."""
+    when = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return f"{when:%Y%m%dT%H%M%S}.{milliseconds % 1000:03}Z"
 
 
 def _isLocked(file: int, *, waits: bool = False) -> bool:

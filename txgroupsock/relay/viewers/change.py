@@ -66,12 +66,13 @@ class ViewersChange:
         """
         Open what is new.
 
-        @raise ListenError: something could not be opened; all is as it was before.
+        @raise ListenError: something could not be opened; or whatever else went wrong.  All is as
+            it was before.
         """
         try:
             for each in self.new:
                 await self._open(each)
-        except OSError:
+        except BaseException:
             await self.abandon()
             raise
 

@@ -14,6 +14,7 @@ from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.allowance import Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.model import Limits
@@ -33,6 +34,7 @@ class Channel:
 
     @ivar name: what it is called in logs and in the status.
     @ivar position: the end of what it has given.
+    @ivar sayings: what is logged of its viewers.
     @ivar whenEmpty: called when the last viewer has gone.
     """
 
@@ -44,6 +46,7 @@ class Channel:
         self.name = name
         self.counters = Counters()
         self.position = Position()
+        self.sayings = Sayings(reactor, self._log)
         self.whenEmpty: Callable[[], None] | None = None
         self._reactor = steady(reactor)
         self._limits = limits or Limits()
@@ -110,6 +113,10 @@ class Channel:
     def viewers(self) -> int:
         """How many there are."""
         return len(self._live) + len(self._behind)
+
+    def viewersFrom(self, origin: str) -> int:
+        """How many of them are there."""
+        return sum(each.origin == origin for each in (*self._live, *self._behind))
 
     def add(self, viewer: Viewer) -> None:
         """Give a viewer what comes from now on, as soon as it says that it is ready."""

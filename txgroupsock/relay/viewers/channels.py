@@ -9,13 +9,15 @@ from typing import Any
 from attrs import define, evolve
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from txgroupsock.ports.clock import steady
+from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
+from txgroupsock.relay.places import mostFrom, originOf
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import AnyShare, SharedInputs
 from txgroupsock.relay.status import healthOf
@@ -24,6 +26,9 @@ from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersMo
 from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP
 from txgroupsock.relay.viewers.status import ChannelStatus, Totals
 from txgroupsock.relay.viewers.viewer import Viewer, viewerOf
+
+# Of channels from one origin: people zap through five a second, and there may be many of them.
+_JOINS, _JOINS_AT_ONCE = 20.0, 100.0
 
 _STAGES = {Form.PLAIN: (AlignTS,), Form.RTP: (StripRTP,), Form.FRAMED: (Frame,)}
 
@@ -68,6 +73,8 @@ class Channels:
     Zapping through channels and back so costs one join each, and they all share one input with
     whatever else in the process uses it.  In which way somebody asks for a stream makes no
     difference: by its group, by a name or by connecting to its TCP port.
+
+    @ivar sayings: what is logged of viewers.
     """
 
     _log = Logger()
@@ -90,6 +97,8 @@ class Channels:
         self._closing: set[Deferred[Any]] = set()
         self._totals = Totals()
         self._lastFailure: str | None = None
+        self.sayings = Sayings(reactor, self._log)
+        self._joins = Allowance(reactor, _JOINS, _JOINS_AT_ONCE)
 
     def close(self) -> Deferred[Any]:
         """Close everything; fires when all is given back."""
@@ -132,8 +141,9 @@ class Channels:
         if there is not None and found is not None:
             there.adapt(*found)
         elif there is not None or found is not None:
-            # What closes the one before takes no time.
-            route.lookWith(None if found is None else self._healthStage(route, *found))
+            new = None if found is None else self._healthStage(route, *found)
+            for close in route.lookWith(new):
+                close()  # which takes no time
 
     def _healthOf(self, wanted: StreamModel) -> tuple[str, HealthModel] | None:
         """How the health of a stream is looked at, in whatever form, and under which name."""
@@ -158,10 +168,13 @@ class Channels:
         @raise KeyError: there is no stream of that name.
         @raise NoRoom: there are too many viewers or channels, or it could not be opened.
         """
-        if self.viewers >= self._limits.viewers:
+        limits, origin = self._limits, originOf(transport.getPeer())
+        most = limits.viewersPerAddress or mostFrom(origin, limits.viewers)
+        there = sum(each.viewersFrom(origin) for each in self._all())
+        if self.viewers >= limits.viewers or (origin and there >= most):
             raise NoRoom("viewers")
         stream = self._named[wanted] if isinstance(wanted, str) else wanted
-        channel = stream if isinstance(stream, Channel) else self._demanded(stream)
+        channel = stream if isinstance(stream, Channel) else self._demanded(stream, origin)
         if channel.viewers >= self._limits.viewersPerChannel:
             raise NoRoom("viewers")
         viewer = viewerOf(self._reactor, transport, channel, self._limits.sendBuffer)
@@ -186,16 +199,18 @@ class Channels:
 
     # On demand
 
-    def _demanded(self, wanted: StreamModel) -> Channel:
+    def _demanded(self, wanted: StreamModel, origin: str) -> Channel:
         found = self._opened.get(wanted.received)
         if found is None:
-            found = self._opened[wanted.received] = self._open(wanted)
+            found = self._opened[wanted.received] = self._open(wanted, origin)
         elif found.leaving is not None:
             found.leaving.cancel()
             found.leaving = None
         return found.channel
 
-    def _open(self, wanted: StreamModel) -> _Open:
+    def _open(self, wanted: StreamModel, origin: str) -> _Open:
+        if not self._joins.take(origin):
+            raise NoRoom("joins")
         if len(self._opened) >= self._limits.channels:
             self._makeRoom()
         channel = Channel(self._reactor, str(wanted), self._limits)
@@ -211,10 +226,12 @@ class Channels:
             # Once for all who ask for it, again and again.
             if self._lastFailure != str(error):
                 self._lastFailure = str(error)
-                self._log.error("cannot open {wanted}: {error}", wanted=wanted, error=error)
+                text = "cannot open {wanted}: {error}"
+                self.sayings.say(LogLevel.error, origin, text, wanted=wanted, error=error)
             raise NoRoom("input") from None
+        channel.sayings = self.sayings
         for line in incoming.describe():
-            self._log.info("{line}", line=line)
+            self.sayings.info(origin, "{line}", line=line)
         channel.whenEmpty = lambda: self._emptied(wanted.received)
         self._totals = self._totals.withOneMoreChannel()
         return _Open(channel, incoming, route)

@@ -65,8 +65,11 @@ class Limits:
 
     @ivar viewers: in all; further ones get 503.
     @ivar viewersPerChannel: of one stream; further ones get 503.
+    @ivar viewersPerAddress: of one address, or of one network of 64 bits in IPv6; 0 for nine tenths
+        of C{viewers}.  It does not hold for this host, where all may come from behind a proxy.
     @ivar channels: open at a time; further ones get 503.
-    @ivar connections: that have not asked for anything yet; further ones are closed.
+    @ivar connections: that have not asked for anything yet; the oldest of
+        the address that has most is closed for a further one.
     @ivar backlog: bytes that a channel keeps for all its viewers that are behind.
     @ivar sendBuffer: bytes that the kernel keeps for each viewer (SO_SNDBUF; without
         CAP_NET_ADMIN it gives C{net.core.wmem_max} at most).
@@ -79,6 +82,7 @@ class Limits:
 
     viewers: int = field(default=500, validator=ge(1))
     viewersPerChannel: int = field(default=500, validator=ge(1))
+    viewersPerAddress: int = field(default=0, validator=ge(0))
     channels: int = field(default=64, validator=ge(1))
     connections: int = field(default=256, validator=ge(1))
     backlog: int = field(default=2 * 1024 * 1024, validator=ge(0))

@@ -23,7 +23,6 @@ from twisted.internet.interfaces import (
     ISSLTransport,
     ITCPTransport,
 )
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IKeepAlive
@@ -32,6 +31,7 @@ from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.primitives.destination import WOULD_BLOCK
 from txgroupsock.relay.halfclose import hasHungUp
+from txgroupsock.relay.places import originOf
 from txgroupsock.relay.viewers.block import Position
 from txgroupsock.relay.viewers.status import ViewerStatus
 
@@ -43,6 +43,7 @@ class Viewer:
     What viewers have in common; see L{viewerOf}.
 
     @ivar peer: the other end, for people.
+    @ivar origin: where that is; see L{originOf}.
     @ivar began: where in the channel it began.
     @ivar position: up to where it has been given everything, or skipped it, while it is behind.
     @ivar lastTaken: when it was last seen to take something, in seconds of the reactor's clock.
@@ -52,8 +53,6 @@ class Viewer:
     position: Position
     lastTaken = 0.0
 
-    _log = Logger()
-
     def __init__(self, reactor: Any, transport: Any, channel: Any) -> None:
         """
         @param transport: of its connection, on which nobody else writes from now on.
@@ -61,6 +60,7 @@ class Viewer:
         """
         self.peer = addressOf(transport.getPeer())
         self._reactor = reactor = steady(reactor)
+        self.origin = originOf(transport.getPeer())
         self._transport = transport
         self._channel = channel
         self._since: float = reactor.seconds()
@@ -134,7 +134,7 @@ class Viewer:
             return
         self._isEnding = True
         isLive = self._channel.isLive(self)
-        self._log.info("{peer} no longer gets {name}: {reason}", reason=reason, **self._words())
+        self._say("{peer} no longer gets {name}: {reason}", reason=reason)
         self._channel.remove(self)
         # Nothing closes while a producer is registered.
         self._transport.unregisterProducer()
@@ -149,7 +149,7 @@ class Viewer:
             return
         self._isLost = True
         if not self._isEnding:
-            self._log.info("{peer} no longer gets {name}: it has gone", **self._words())
+            self._say("{peer} no longer gets {name}: it has gone")
             self._channel.remove(self)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -184,8 +184,9 @@ class Viewer:
         reached: Position = self._channel.position if self._channel.isLive(self) else self.position
         return reached
 
-    def _words(self) -> dict[str, str]:
-        return {"peer": self.peer, "name": self._channel.name}
+    def _say(self, text: str, **values: str) -> None:
+        words = {"peer": self.peer, "name": self._channel.name, **values}
+        self._channel.sayings.info(self.origin, text, **words)
 
 
 @implementer(IPullProducer)

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from txgroupsock.primitives.errors import Restorable
-from txgroupsock.relay.http import BoundedRequest, tokensIn
+from txgroupsock.relay.http import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList
 from txgroupsock.relay.viewers.channels import Channels, NoRoom
@@ -68,6 +68,13 @@ class StreamResource(Resource):
         """See C{IResource}; what this raises would be logged with a traceback."""
         if request.method not in (b"GET", b"HEAD"):
             self._refuse(request, Refusal(405, "only GET and HEAD", allow=b"GET, HEAD"))
+            return NOT_DONE_YET
+        if self._access.isOpen and isRebound(request):
+            problem = (
+                "this listens on loopback, where a page of another host must not reach it: ask "
+                "for it as localhost or by its address, or have [viewers] users or tokens"
+            )
+            self._refuse(request, Refusal(421, problem))
             return NOT_DONE_YET
         admitting = self._access.admits(_tokens(request), request.getUser(), request.getPassword())
         admitting.addCallback(self._answer, request)
@@ -127,21 +134,25 @@ class StreamResource(Resource):
             problem = {
                 "viewers": "there are as many viewers as there may be",
                 "channels": "there are as many channels as there may be",
+                "joins": "streams are opened as often as they may be from one address",
             }.get(error.reason, "the stream cannot be received now")
             headers = {"retry_after": _RETRY_AFTER}
             raise Refusal(503, f"{problem}; try again later", **headers) from None
         request.writeStreamHead()
         request.give(viewer)
-        self._log.info("{peer} watches {stream}", peer=viewer.peer, stream=str(stream))
+        self._channels.sayings.info(
+            viewer.origin, "{peer} watches {stream}", peer=viewer.peer, stream=str(stream)
+        )
 
     def _refuse(self, request: StreamRequest, refusal: Refusal) -> None:
         self.refused[str(refusal.status)] += 1
-        request.setResponseCode(refusal.status)
+        phrase = codes.HTTPStatus(refusal.status).phrase
+        request.setResponseCode(refusal.status, phrase.encode())
         for name, value in refusal.headers.items():
             request.setHeader(name, value)
         if refusal.status == 401:
             request.responseHeaders.setRawHeaders("www-authenticate", self._access.challenges)
-        body = f"{codes.HTTPStatus(refusal.status).phrase}: {refusal}\n".encode()
+        body = f"{phrase}: {refusal}\n".encode()
         request.setHeader("content-type", b"text/plain; charset=utf-8")
         request.setHeader("content-length", b"%d" % len(body))
         request.setHeader("cache-control", b"no-store")
@@ -176,7 +187,7 @@ class StreamRequest(BoundedRequest):
     def give(self, viewer: Viewer) -> None:
         """Have the rest of the answer come from a channel."""
         self._viewer = viewer
-        self.channel.isHeld = True
+        self.channel.hold()
         # Until now twisted.web's channel was, which has nothing more to produce.
         self.channel.transport.unregisterProducer()
         viewer.begin(isHeadWaiting=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from txgroupsock.relay.change import Outcome
@@ -12,7 +11,9 @@ from txgroupsock.relay.config import ConfigurationError, checkedDocument
 from txgroupsock.relay.configuration import Configuration, Document
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.secrecy import restored, shownTable
 from txgroupsock.relay.web.answer import Answer, Refusal
+from txgroupsock.relay.web.powers import NOTHING, checkPowers
 
 Edit = Callable[[list[Any], Sequence[str]], object]
 """Changes the tables of routes, which are called so, in place; may raise L{Refusal}."""
@@ -32,7 +33,7 @@ class RoutesAPI:
 
     def all(self) -> Answer:
         """All routes."""
-        return Answer.json({"routes": [table for _, table in self._tables()]})
+        return Answer.json({"routes": [shownTable(table) for _, table in self._tables()]})
 
     def get(self, name: str) -> Answer:
         """
@@ -42,7 +43,7 @@ class RoutesAPI:
         """
         for each, table in self._tables():
             if each == name:
-                return Answer.json(table)
+                return Answer.json(shownTable(table))
         raise _unknown(name)
 
     async def add(self, body: bytes, who: str) -> Answer:
@@ -56,8 +57,7 @@ class RoutesAPI:
         def edit(routes: list[Any], names: Sequence[str]) -> None:
             if table.get("name") in names:
                 raise Refusal(409, f"there is a route called {table['name']!r}; PUT replaces it")
-            _refuseCommand(table)
-            routes.append(table)
+            routes.append(checkPowers(table, NOTHING, self._control.configuration.admin))
 
         outcome = await self._change(f"the addition of a route by {who}", edit)
         return _answer(outcome, 201)
@@ -74,11 +74,12 @@ class RoutesAPI:
         def edit(routes: list[Any], names: Sequence[str]) -> None:
             nonlocal isNew
             isNew = name not in names
-            _refuseCommand(table, {} if isNew else routes[names.index(name)])
+            before = NOTHING if isNew else routes[names.index(name)]
+            wanted = checkPowers(restored(table, before), before, self._control.configuration.admin)
             if isNew:
-                routes.append(table)
+                routes.append(wanted)
             else:
-                routes[names.index(name)] = table
+                routes[names.index(name)] = wanted
 
         outcome = await self._change(f"the change of {name} by {who}", edit)
         return _answer(outcome, 201 if isNew else 200)
@@ -166,23 +167,6 @@ def _tableIn(body: bytes) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise Refusal(400, 'the body is a route: {"name": …, "from": …, "to": …}')
     return table
-
-
-def _refuseCommand(table: Document, before: Document = MappingProxyType({})) -> None:
-    """
-    A token is for routes: who has one is not to run programs here.
-
-    @param before: what the file, or nobody, said of this route.
-    @raise Refusal: there is another command for alarms.
-    """
-    command = _commandIn(table)
-    if command and command != _commandIn(before):
-        raise Refusal(403, "a command for alarms can be given in the configuration file only")
-
-
-def _commandIn(table: Document) -> Any:
-    health = table.get("health")
-    return health.get("command") if isinstance(health, dict) else None
 
 
 def _unknown(name: str) -> Refusal:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from txgroupsock.ports.keepalive import handleOf
+from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.relay.http import BoundedRequest
 from txgroupsock.relay.monitor import Monitor
+from txgroupsock.relay.places import Places, mostFrom, originOf
+from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.web.answer import Refusal
+from txgroupsock.relay.web.pouring import Pouring
+
+# Bytes that the kernel keeps for a listener: it is to be noticed when one takes nothing.
+_SEND_BUFFER: Final = 65536
 
 
 class EventStreams:
@@ -22,16 +30,21 @@ class EventStreams:
     It is made once for all of them, and only while there are any.  A listener that takes too
     little misses some: nothing waits for it but what is in its transport.
 
-    @cvar most: listeners at a time; further ones get 503.
+    @cvar most: listeners at a time; further ones get 503, unless one takes nothing.
+    @cvar patience: seconds after which one that takes nothing has to go if its place is needed.
+    @cvar stallTime: seconds after which it has to go in any case.
     """
 
     most: ClassVar[int] = 64
+    patience: ClassVar[float] = 5.0
+    stallTime: ClassVar[float] = 30.0
 
     _log = Logger()
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._listeners: set[_Listener] = set()
+        self._places: Places[_Listener] = Places()
         self._isMaking = False
 
     def add(self, request: BoundedRequest) -> None:
@@ -40,14 +53,21 @@ class EventStreams:
 
         @raise Refusal: there are too many.
         """
-        if len(self._listeners) >= self.most:
+        origin = originOf(request.getClientAddress())
+        if len(self._places) >= self.most:
+            stalled = self._places.first(lambda each: each.stalledFor() >= self.patience)
+            if stalled is not None:
+                self._drop(stalled)
+        isFull = len(self._places) >= self.most
+        if isFull or self._places.takenFrom(origin) >= mostFrom(origin, self.most):
             raise Refusal(
                 503, f"there are {self.most} listeners, and no room for more", retry_after="5"
             )
-        listener = _Listener(request)
+        listener = _Listener(request, self._monitor.turns)
         if not self._listeners:
             self._monitor.looked.append(self._send)
         self._listeners.add(listener)
+        self._places.take(listener, origin)
         request.notifyFinish().addBoth(self._gone, listener)
         self._send()
 
@@ -56,7 +76,12 @@ class EventStreams:
         for each in tuple(self._listeners):
             each.end()
 
+    def _drop(self, listener: _Listener) -> None:
+        self._places.leave(listener)
+        listener.abort()
+
     def _gone(self, _: Any, listener: _Listener) -> None:
+        self._places.leave(listener)
         self._listeners.discard(listener)
         if not self._listeners:
             self._monitor.looked.remove(self._send)
@@ -64,50 +89,58 @@ class EventStreams:
     def _send(self) -> None:
         if not self._isMaking:
             self._isMaking = True
-            making = Deferred.fromCoroutine(self._monitor.statusJSON())
+            making = self._monitor.statusJSON()
             making.addCallbacks(self._made, self._failed)
 
     def _made(self, data: bytes) -> None:
         self._isMaking = False
         event = b"event: status\ndata: " + data + b"\n\n"
         for each in tuple(self._listeners):
-            each.take(event)
+            if each.stalledFor() >= self.stallTime:
+                self._drop(each)
+            else:
+                each.take(event)
 
     def _failed(self, failure: Failure) -> None:
         self._isMaking = False
         self._log.failure("the status could not be made", failure)
 
 
-@implementer(IPushProducer)
 class _Listener:
-    """One request, which is told when there is no room for more."""
+    """One request, which misses what comes before it has taken all of what came last."""
 
-    def __init__(self, request: BoundedRequest) -> None:
-        self._request = request
-        self._isPaused = False
-        request.channel.isHeld = True
+    def __init__(self, request: BoundedRequest, turns: Turns) -> None:
+        request.channel.hold()
+        handle = handleOf(request.channel.transport)
+        if handle is not None:
+            with suppress(GroupsockError):  # it is closed; its end is told elsewhere
+                setSendBufferTo(handle, _SEND_BUFFER)
         request.setHeader(b"content-type", b"text/event-stream")
         request.setHeader(b"cache-control", b"no-store")
         request.setHeader(b"x-accel-buffering", b"no")  # for nginx, which would gather them
-        request.registerProducer(self, True)
+        self._request = request
+        self._seconds: Callable[[], float] = request.channel.site.reactor.seconds
+        self._pouring = Pouring(request, turns)
+        self._isBusy = False
+        self._since = 0.0
         request.write(b"retry: 1000\n\n")
 
     def take(self, event: bytes) -> None:
-        if not self._isPaused:
-            self._request.write(event)
+        if not self._isBusy:
+            self._isBusy = True
+            self._since = self._seconds()
+            Deferred.fromCoroutine(self._pouring.give(event)).addBoth(self._taken)
+
+    def _taken(self, result: Any) -> Any:
+        self._isBusy = False
+        return result
+
+    def stalledFor(self) -> float:
+        """For how many seconds it has not taken all of what it was given."""
+        return self._seconds() - self._since if self._isBusy else 0.0
 
     def end(self) -> None:
-        self._request.unregisterProducer()
-        self._request.finish()
+        self._pouring.finish()
 
-    def pauseProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = True
-
-    def resumeProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = False
-
-    def stopProducing(self) -> None:
-        """See C{IPushProducer}."""
-        self._isPaused = True
+    def abort(self) -> None:
+        self._request.channel.end()

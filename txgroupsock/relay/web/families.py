@@ -20,7 +20,7 @@ from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.samples import Sample
 
 from txgroupsock.relay.web.healthfamilies import AlarmFamilies, HealthFamilies
-from txgroupsock.relay.web.samples import NONE, Labels
+from txgroupsock.relay.web.samples import NONE, Labels, Names
 from txgroupsock.relay.web.samples import clean as _clean
 from txgroupsock.relay.web.samples import count as _count
 from txgroupsock.relay.web.samples import counter as _counter
@@ -29,8 +29,8 @@ from txgroupsock.relay.web.samples import named as _named
 from txgroupsock.relay.web.samples import setGauge as _set
 
 REFUSALS = (
-    "401", "403", "404", "405", "500", "503",
-    "slow", "junk", "connections", "viewers", "channels", "input",
+    "401", "403", "404", "405", "421", "500", "503",
+    "slow", "junk", "connections", "viewers", "channels", "joins", "input",
 )  # fmt: skip
 """Why viewers are refused, as docs/viewers.md has it."""
 
@@ -56,6 +56,15 @@ def families(status: Mapping[str, Any]) -> Iterator[Metric]:
 
     @param status: what C{GET /api/status} answers, as C{json.loads} gives it.
     """
+    routes = RouteFamilies()
+    for route in status["routes"]:
+        routes.add(route)
+    yield from familiesBesides(status)
+    yield from routes.families
+
+
+def familiesBesides(status: Mapping[str, Any]) -> Iterator[Metric]:
+    """Those that are not of routes."""
     yield InfoMetricFamily("groupsock_build", "What runs.", value={"version": status["version"]})
     start = _gauge("groupsock_start_time_seconds", "When the relay opened its routes, since 1970.")
     # Rounded, since otherwise the last bits would differ each time and look like a start.
@@ -64,10 +73,33 @@ def families(status: Mapping[str, Any]) -> Iterator[Metric]:
     ready = _gauge("groupsock_ready", "1 if all that should run does, as /readyz has it.")
     _set(ready, NONE, int(status["isReady"]))
     yield ready
+    turn = _gauge(
+        "groupsock_reactor_turn_seconds_max",
+        "The longest that streams lately waited for other work of this process.",
+    )
+    _set(turn, NONE, status["reactor"]["longestTurn"])
+    yield turn
+    yield from _workers(status["workers"])
     yield from _change(status.get("change"))
-    yield from _routes(status["routes"])
     if status.get("viewers") is not None:
         yield from _viewers(status["viewers"])
+
+
+def _workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    ready = _gauge("groupsock_worker_ready", "1 if a worker has its routes open, and answers.")
+    starts = _counter("groupsock_worker_starts", "Processes that were started as this worker.")
+    hangs = _counter("groupsock_worker_hangs", "How many of those were killed: they stood still.")
+    turn = _gauge(
+        "groupsock_worker_reactor_turn_seconds_max",
+        "The longest that streams lately waited for other work of this worker.",
+    )
+    for worker in workers:
+        labels = Labels({"worker": str(worker["number"])})
+        _set(ready, labels, int(worker["isReady"]))
+        _count(starts, labels, worker["starts"])
+        _count(hangs, labels, worker["hangs"])
+        _set(turn, labels, worker["longestTurn"])
+    yield from (ready, starts, hangs, turn)
 
 
 def _change(change: Mapping[str, Any] | None) -> Iterator[Metric]:
@@ -83,35 +115,47 @@ def _change(change: Mapping[str, Any] | None) -> Iterator[Metric]:
     yield when
 
 
-def _routes(routes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
-    info = InfoMetricFamily("groupsock_route", "The input of a route, as a URL.")
-    enabled = _gauge("groupsock_route_enabled", "1 unless the configuration has it disabled.")
-    isOpen = _gauge("groupsock_route_open", "1 if the input of the route is open.")
-    inputs = _Ends("groupsock_route_input", "in at the input", hasBuffer=True)
-    legs = _Legs()
-    stages = _Ends("groupsock_route_stage", "through the stage")
-    outputs = _Ends("groupsock_route_output", "out at the output", hasBuffer=True)
-    health = HealthFamilies("groupsock_route")
-    for route, name in _named(routes):
+class RouteFamilies:
+    """
+    The families of routes.
+
+    @ivar families: of them.
+    """
+
+    def __init__(self) -> None:
+        self._names = Names()
+        self._info = InfoMetricFamily("groupsock_route", "The input of a route, as a URL.")
+        self._enabled = _gauge(
+            "groupsock_route_enabled", "1 unless the configuration has it disabled."
+        )
+        self._open = _gauge("groupsock_route_open", "1 if the input of the route is open.")
+        self._inputs = _Ends("groupsock_route_input", "in at the input", hasBuffer=True)
+        self._legs = _Legs()
+        self._stages = _Ends("groupsock_route_stage", "through the stage")
+        self._outputs = _Ends("groupsock_route_output", "out at the output", hasBuffer=True)
+        self._health = HealthFamilies("groupsock_route")
+        several: Sequence[_Counts] = (self._inputs, self._legs, self._stages, self._outputs)
+        self.families = [self._info, self._enabled, self._open]
+        self.families += [family for each in several for family in each.families]
+        self.families += self._health.families
+
+    def add(self, route: Mapping[str, Any]) -> None:
+        """One more route, as the status document has it."""
+        name = self._names.of(route)
         labels = Labels({"route": name})
         incoming = route.get("input") or {}
         described = Labels({"route": name, "input": _clean(incoming.get("name", ""))})
-        info.samples.append(Sample("groupsock_route_info", described, 1))
-        _set(enabled, labels, int(route["isEnabled"]))
-        _set(isOpen, labels, int(bool(incoming.get("state"))))
+        self._info.samples.append(Sample("groupsock_route_info", described, 1))
+        _set(self._enabled, labels, int(route["isEnabled"]))
+        _set(self._open, labels, int(bool(incoming.get("state"))))
         if not route["isEnabled"]:
-            continue  # nothing counts there
-        inputs.add(labels, incoming)
-        legs.addAll(labels, incoming.get("redundancy"))
-        health.add(labels, route.get("health"))
-        for kind, ends in (("stage", stages), ("output", outputs)):
+            return  # nothing counts there
+        self._inputs.add(labels, incoming)
+        self._legs.addAll(labels, incoming.get("redundancy"))
+        self._health.add(labels, route.get("health"))
+        for kind, ends in (("stage", self._stages), ("output", self._outputs)):
             for end, endName in _named(route[f"{kind}s"]):
                 ends.add(Labels({"route": name, kind: endName}), end)
-    yield from (info, enabled, isOpen)
-    several: Sequence[_Counts] = (inputs, legs, stages, outputs)
-    for each in several:
-        yield from each.families
-    yield from health.families
 
 
 class _Counts:

@@ -31,7 +31,7 @@ except ImportError as error:
         name="prometheus_client",
     ) from error
 
-from txgroupsock.relay.web.families import families
+from txgroupsock.relay.web.families import RouteFamilies, families, familiesBesides
 from txgroupsock.relay.web.samples import Labels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,20 +41,53 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 """Of OpenMetrics, to who asks for it."""
 
 
+class MetricsWriter:
+    """
+    Writes a status, one route after the other, with the metrics of this process and of Python.
+
+    What a route adds to each family is a text at once: see L{Monitor
+    <txgroupsock.relay.monitor.Monitor>} for why.
+    """
+
+    def __init__(self, *, isOpenMetrics: bool = False) -> None:
+        self._isOpenMetrics = isOpenMetrics
+        self._routes = RouteFamilies()
+        self._lines = [[_head(each, isOpenMetrics)] for each in self._routes.families]
+
+    def add(self, route: Mapping[str, Any]) -> None:
+        """One more route, as the status document has it."""
+        self._routes.add(route)
+        for family, lines in zip(self._routes.families, self._lines, strict=True):
+            if family.samples:
+                lines += _lines(family)
+                family.samples.clear()
+
+    def text(self, status: Mapping[str, Any]) -> bytes:
+        """All of it; the document is without routes."""
+        parts = []
+        for family in familiesBesides(status):
+            parts += [_head(family, self._isOpenMetrics), *_lines(family)]
+        for lines in self._lines:
+            parts += lines
+        registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        made = generateOpenMetrics if self._isOpenMetrics else generate_latest
+        return "".join(parts).encode() + made(registry)
+
+
 def metricsText(status: Mapping[str, Any]) -> bytes:
     """
     A status in Prometheus' text format, with the metrics of this process and of Python.
 
-    It touches nothing but its argument, so it can be called in a thread.
-
     @param status: what C{GET /api/status} answers, as C{json.loads} gives it.
     """
-    return _encoded(status, isOpenMetrics=False)
+    return _written(status, isOpenMetrics=False)
 
 
 def openMetricsText(status: Mapping[str, Any]) -> bytes:
     """The same as OpenMetrics 1.0."""
-    return _encoded(status, isOpenMetrics=True)
+    return _written(status, isOpenMetrics=True)
 
 
 def contentType(accept: str | None) -> str:
@@ -94,23 +127,22 @@ class StatusCollector(Collector):
         return families(self.status)
 
 
-def _encoded(status: Mapping[str, Any], *, isOpenMetrics: bool) -> bytes:
-    ours = "".join(
-        line for family in families(status) for line in _lines(family, isOpenMetrics=isOpenMetrics)
-    )
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    theirs = generateOpenMetrics(registry) if isOpenMetrics else generate_latest(registry)
-    return ours.encode() + theirs
+def _written(status: Mapping[str, Any], *, isOpenMetrics: bool) -> bytes:
+    writer = MetricsWriter(isOpenMetrics=isOpenMetrics)
+    for route in status["routes"]:
+        writer.add(route)
+    return writer.text(status)
 
 
-def _lines(family: Metric, *, isOpenMetrics: bool) -> Iterator[str]:
+def _head(family: Metric, isOpenMetrics: bool) -> str:  # noqa: FBT001 - as above
     name, kind = family.name, family.type
     if not isOpenMetrics:  # where a family has the name of its samples, and information is a gauge
         name += {"counter": "_total", "info": "_info"}.get(kind, "")
         kind = "gauge" if kind == "info" else kind
-    yield f"# HELP {name} {family.documentation}\n# TYPE {name} {kind}\n"
+    return f"# HELP {name} {family.documentation}\n# TYPE {name} {kind}\n"
+
+
+def _lines(family: Metric) -> Iterator[str]:
     for sample in family.samples:
         labels, value = sample.labels, sample.value
         text = labels.text if isinstance(labels, Labels) else Labels(labels).text

@@ -15,8 +15,12 @@ class AdminModel:
     @ivar endpoints: where to listen for HTTP, as C{serverFromString} takes it; none: nowhere.
     @ivar readers: who may look, besides whoever may change; left out: everybody who can connect.
     @ivar tokens: who shows one of these (C{Authorization: Bearer}) may change routes; none: nobody.
+    @ivar recordingFolders: where who has a token may have files made, and in folders within these.
+    @ivar hookHosts: to where who has a token may have alarms posted: C{"host"} or C{"host:port"}.
     """
 
     endpoints: tuple[str, ...] = ()
     readers: Access = field(factory=Access)
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    recordingFolders: tuple[str, ...] = ()
+    hookHosts: tuple[str, ...] = ()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -15,15 +14,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from txgroupsock.relay.http import BoundedRequest, tokensIn
+from txgroupsock.relay.http import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.monitor import Monitor
-from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.doctor import DoctorAPI
 from txgroupsock.relay.web.events import EventStreams
 from txgroupsock.relay.web.files import pageFiles
 from txgroupsock.relay.web.model import AdminModel
+from txgroupsock.relay.web.pouring import Pouring
+
+if TYPE_CHECKING:
+    from txgroupsock.relay.web.exposition import Exposition
 
 _METHODS = {
     "/api/routes": ("GET", "HEAD", "POST"),
@@ -54,15 +56,12 @@ class AdminResource(Resource):
 
     def __init__(
         self,
-        reactor: Any,
         model: AdminModel,
         monitor: Monitor,
         routes: RoutesAPI,
         doctor: DoctorAPI | None = None,
     ) -> None:
-        """@param reactor: provides C{IReactorThreads}."""
         Resource.__init__(self)
-        self._threads = Threads(reactor)
         self.model = model
         self.refused: Counter[str] = Counter()
         self.events = EventStreams(monitor)
@@ -70,6 +69,13 @@ class AdminResource(Resource):
         self._routes = routes
         self._doctor = doctor
         self._files = pageFiles()
+        self._exposition: Exposition | ImportError
+        try:  # now: it takes 0.1 s, for which no stream should have to wait
+            from txgroupsock.relay.web.exposition import Exposition
+
+            self._exposition = Exposition(monitor)
+        except ImportError as error:
+            self._exposition = error
 
     def render(self, request: AdminRequest) -> int:
         """See C{IResource}; what this raises would be logged with a traceback."""
@@ -82,8 +88,11 @@ class AdminResource(Resource):
             answer = await self._find(request)
         except Refusal as refusal:
             answer = refusal.answer
-        if answer is not None and not request.isLost:
-            self._give(answer, request)
+        if answer is None:
+            return
+        await self._monitor.turns.free()
+        if not request.isLost:
+            await self._give(answer, request)
 
     async def _find(self, request: AdminRequest) -> Answer | None:
         """
@@ -97,8 +106,7 @@ class AdminResource(Resource):
         if path == "/healthz":
             return Answer.text("ok")
         if path == "/readyz":
-            problems = await self._monitor.problems()
-            return Answer.text("\n".join(problems) or "ok", 503 if problems else 200)
+            return await self._readiness(request)
         await self._admit(request)
         allowed = _METHODS.get(path, _READING)
         if method not in allowed:
@@ -110,11 +118,23 @@ class AdminResource(Resource):
             return await self._change(method, path, name, request)
         return await self._read(path, name, request)
 
+    async def _readiness(self, request: AdminRequest) -> Answer:
+        problems = await self._monitor.problems()
+        if not problems:
+            return Answer.text("ok")
+        try:
+            await self._admit(request)
+        except Refusal:  # names are for those who may look
+            return Answer.text(f"{len(problems)} of what should run does not", 503)
+        return Answer.text("\n".join(problems), 503)
+
     async def _read(self, path: str, name: str, request: AdminRequest) -> Answer | None:
         if path == "/api/status":
             return Answer(await self._monitor.statusJSON())
         if path == "/metrics":
-            return await self._metrics(request)
+            if isinstance(self._exposition, ImportError):
+                raise Refusal(501, str(self._exposition))
+            return await self._exposition.answer(request.getHeader("accept"))
         if path == "/api/history":
             return Answer(await self._monitor.historyJSON())
         if path == "/api/events":
@@ -130,24 +150,6 @@ class AdminResource(Resource):
         if found is None:
             raise Refusal(404, "there is no such page; / is the status page")
         return found
-
-    async def _metrics(self, request: AdminRequest) -> Answer:
-        status = await self._monitor.status()
-        accept = request.getHeader("accept")
-
-        def make() -> Answer:
-            from txgroupsock.relay.web import metrics
-
-            kind = metrics.contentType(accept)
-            isOpen = kind == metrics.OPENMETRICS_TYPE
-            made = metrics.openMetricsText if isOpen else metrics.metricsText
-            return Answer(made(status), kind.encode())
-
-        # In a thread, as a thousand routes take 70 ms, and so does the first import.
-        try:
-            return await self._threads.run(make)
-        except ImportError as error:
-            raise Refusal(501, str(error)) from None
 
     async def _change(self, method: str, path: str, name: str, request: AdminRequest) -> Answer:
         who = _peerOf(request)
@@ -171,7 +173,7 @@ class AdminResource(Resource):
         @raise Refusal: it may not.
         """
         readers = self.model.readers
-        if readers.isOpen and _isRebound(request):
+        if readers.isOpen and isRebound(request):
             raise Refusal(
                 421,
                 "this listens on loopback, where a page of another host must not reach it: ask "
@@ -202,7 +204,7 @@ class AdminResource(Resource):
 
     # Answers
 
-    def _give(self, answer: Answer, request: AdminRequest) -> None:
+    async def _give(self, answer: Answer, request: AdminRequest) -> None:
         if answer.status >= 400:
             self.refused[str(answer.status)] += 1
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
@@ -219,9 +221,10 @@ class AdminResource(Resource):
             request.finish()
             return
         request.setHeader(b"content-length", b"%d" % len(answer.body))
+        pouring = Pouring(request, self._monitor.turns)
         if request.method != b"HEAD":
-            request.write(answer.body)
-        request.finish()
+            await pouring.give(answer.body)
+        pouring.finish()
 
     def _failed(self, failure: Failure, request: AdminRequest) -> None:
         self._log.failure("could not answer {request}", failure, request=request)
@@ -231,7 +234,8 @@ class AdminResource(Resource):
             request.loseConnection()
         else:
             refusal = Refusal(500, "this is not the client's fault; the log has more")
-            self._give(refusal.answer, request)
+            giving = Deferred.fromCoroutine(self._give(refusal.answer, request))
+            giving.addErrback(lambda _: request.loseConnection())
 
 
 def _pathOf(request: AdminRequest) -> tuple[str, str]:
@@ -245,25 +249,3 @@ def _pathOf(request: AdminRequest) -> tuple[str, str]:
 def _peerOf(request: AdminRequest) -> str:
     peer = request.getClientAddress()
     return peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else "a local client"
-
-
-def _isRebound(request: AdminRequest) -> bool:
-    """
-    Whether a browser may have been led here by a page of another host.
-
-    Such a page gives its own host name the address of this host, and then may read what is
-    here.  Who asks for an address, or for localhost, has not been led.
-    """
-    here = request.getHost()
-    if not isinstance(here, (IPv4Address, IPv6Address)):
-        return False
-    if not ip_address(here.host.partition("%")[0]).is_loopback:
-        return False
-    host = request.getRequestHostname().decode("latin-1").strip("[]").rstrip(".").lower()
-    if not host or host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return True
-    return False

@@ -47,22 +47,32 @@ def setGauge(family: Metric, labels: Labels, value: float) -> None:
     family.samples.append(Sample(family.name, labels, value))
 
 
-def named(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+class Names:
     """
-    Each with a name that no other one has.
+    Names, no two of which are the same.
 
-    Two stages, or outputs of one's own, may be called the same; but Prometheus refuses the
-    whole answer if two series are.
+    Two stages, or outputs of one's own, may be called the same; but Prometheus refuses the whole
+    answer if two series are.
     """
-    taken: set[str] = set()
-    for part in parts:
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, part: Mapping[str, Any]) -> str:
+        """What no other part is called."""
         name = own = clean(part["name"])
         number = 1
-        while name in taken:
+        while name in self._taken:
             number += 1
             name = f"{own} ({number})"
-        taken.add(name)
-        yield part, name
+        self._taken.add(name)
+        return name
+
+
+def named(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Each with a name that no other one has."""
+    names = Names()
+    return ((part, names.of(part)) for part in parts)
 
 
 def clean(text: str) -> str:

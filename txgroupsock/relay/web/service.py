@@ -38,7 +38,7 @@ class AdminService(Service):
         model = control.configuration.admin
         routes = RoutesAPI(control, reloading)
         self._doctor = DoctorAPI(reactor, control)
-        self._resource = AdminResource(reactor, model, self._monitor, routes, self._doctor)
+        self._resource = AdminResource(model, self._monitor, routes, self._doctor)
         self._site = BoundedSite(
             reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
         )

@@ -56,7 +56,12 @@ export class Overview {
       count(status.routes.length),
       disabled > 0 ? `${count(disabled)} disabled` : enabled > 0 ? "all enabled" : "",
     );
-    this.set("uptime", duration(status.uptime), `since ${clock(status.time - status.uptime)}`);
+    const since = `since ${clock(status.time - status.uptime)}`;
+    const turn = Math.round(1000 * status.reactor.longestTurn);
+    // Streams waited for so long: a frame of video, or more.
+    const isLong = turn >= 50;
+    const note = isLong ? `${since}; streams lately waited up to ${turn} ms` : since;
+    this.set("uptime", duration(status.uptime), note, isLong ? "bad" : null);
     setHidden(this.tiles.viewers.tile, status.viewers === null);
     if (status.viewers !== null) {
       const { watching, channels } = status.viewers;
