@@ -38,7 +38,7 @@ WITHOUT_REACTOR = [
     *("tests/relay/test_echo.py", "tests/relay/test_split.py", "tests/relay/test_model.py"),
     *("tests/relay/test_completion.py", "tests/relay/test_container.py"),
     *("tests/relay/test_filelimit.py", "tests/relay/test_logs.py"),
-    *("tests/relay/test_sameness.py", "tests/relay/test_systemd.py", "tests/relay/test_units.py"),
+    *("tests/relay/test_systemd.py", "tests/relay/test_units.py"),
     *("tests/relay/doctor", "tests/relay/health", "tests/relay/redundancy", "tests/relay/top"),
     *("tests/relay/test_reload_load.py", "tests/relay/viewers/test_activation.py"),
     *("tests/relay/web/test_metrics.py", "tests/relay/web/test_grafana.py"),

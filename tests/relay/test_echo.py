@@ -119,7 +119,7 @@ def test_aLoopOfOneContentIsStopped(delay: float, every: int) -> None:
 
 
 def test_aLoopWithHeavyLossIsStoppedInTime() -> None:
-    """Where a third gets lost, a loop may take a few seconds to be found, or a second trial."""
+    """Where a third gets lost, a loop may take some seconds to be found."""
     simulation = Simulation([Way(delay=0.005, loss=0.3)])
     simulation.run(15, stream())
     assert simulation.guard.echoes == [RELAY]

@@ -201,3 +201,16 @@ def test_whatGoesOnStaysWhereItIs(
     owners = {(r.input.received, w) for r, w in zip(after, result, strict=True)}
     unicast = [each for each, _ in owners if not each.isMulticast]
     assert len(unicast) == len(set(unicast))
+
+
+def test_aBridgeIsNotDivided() -> None:
+    """Two routes of different processes do not come to feed each other, since neither process
+    could tell what the other one sends; in one process they may.
+    """
+    groups = [f"udp://239.5.5.{number}:5000" for number in (1, 2)]
+    there = [RouteModel.of([group], ["udp://10.0.0.1:5010"]) for group in groups]
+    bridge = [RouteModel.of([one], [other]) for one, other in (groups, groups[::-1])]
+    with pytest.raises(RuntimeError, match=r"would feed each other, .* at the next start"):
+        resplit(bridge, there, [0, 1], [0, 1], 2)
+    assert resplit(bridge, there, [0, 1], [1, 1], 2) == [1, 1]
+    assert len(split(bridge, 2)) == 1

@@ -124,10 +124,13 @@ class Crowd:
     has a secret key), in a table in which the new overwrites the old.
 
     @cvar least: copies of one sender in a second that are no matter.
-    @cvar factor: how many times what others bring in it may send of copies.
+    @cvar factor: times what truly comes in; of as many copies the same is true.
+    @cvar ways: copies of each datagram that there may be in a loop, by as many ways back.
+    @cvar closely: seconds for which all datagrams are looked at, when one in ten is a repetition
+        and there are many; then not again for L{rest} seconds.
     @cvar lifetime: seconds in which the copies of a bait are counted.
     @cvar recent: seconds that a loop may take to go round.
-    @cvar memory: seconds for which a datagram is no longer new, and several senders are several.
+    @cvar memory: seconds without another sender after which there is one again.
     @cvar settling: seconds after which everything that was under way has come.
     @cvar sampled: how many datagrams of a run are looked at, at most, while there is no echo.
     @ivar echoes: by slot.
@@ -197,8 +200,10 @@ class Crowd:
             count, step, marks = 1, 1, [hash(bytes(data))]
         else:
             count, step, marks = self._marksOf(run)
-        if self.echoes and slot in self.echoes:
-            return self._newOfEcho(run, marks, slot)
+        if self.echoes:
+            echo = self.echoes.get(slot)
+            if echo is not None and echo.sender == sender:
+                return self._newOfEcho(run, marks, slot, echo)
         young, old, baits = self._young, self._old, self._baits
         repeats = copies = 0
         for mark in marks:
@@ -230,9 +235,11 @@ class Crowd:
         starts = range(self._runs % step * size, len(data), step * size)
         return count, step, [hash(bytes(data[start : start + size])) for start in starts]
 
-    def _newOfEcho(self, run: Run, marks: Sequence[int], slot: int) -> list[Run] | None:
+    def _newOfEcho(
+        self, run: Run, marks: Sequence[int], slot: int, echo: _Echo
+    ) -> list[Run] | None:
         """The same of one that is an echo: what was not relayed lately."""
-        echo, now, known = self.echoes[slot], run.arrival, []
+        now, known = run.arrival, []
         for index, mark in enumerate(marks):
             if mark not in self._young and mark not in self._old:
                 self._add(mark, slot, now)
