@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.relay.viewers.support import Stream, serving, soon, watch
+from tests.relay.viewers.support import Stream, serving, watch
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.model import MergeModel, RedundantModel
 from txgroupsock.relay.viewers import Form, StreamModel
@@ -58,8 +58,7 @@ async def test_aTransportStreamStaysOnItsGrid(
                     for datagram in (wrap(number), *beside):
                         sender._socket.sendto(datagram, sender._target)
                 if not number % 10:
-                    at = 1316 * (number // 2)
-                    await soon(reactor, lambda at=at: len(client.body) >= at, "it comes")
+                    await client.bodyOf(reactor, 1316 * (number // 2))
 
             def told() -> dict[str, int]:
                 (channel,) = service.status().toJSON()["channels"]
