@@ -82,3 +82,18 @@ def test_viewersBenchmarkServesEveryClient(gcc: str, tmp_path: Path) -> None:
     assert (figures["checked"], figures["complete"], figures["missing"]) == (1.0, 1.0, 0)
     assert figures["cost"] > 0
     assert "| this relay |" in table.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.lan
+@pytest.mark.parametrize("attack", ["numbers of the right SSRC", "tables of a transport stream"])
+def test_aRelayStandsAttacks(attack: str, tmp_path: Path) -> None:
+    """Made-up datagrams make it log no traceback and take little memory; others get theirs."""
+    found = tmp_path / "found.json"
+    command = [sys.executable, "benchmarks/attacks.py", "--seconds", "1", "--json", str(found)]
+    ended = run(*command, "--only", attack)
+    assert ended.returncode == 0, ended.stdout
+    [told] = json.loads(found.read_text())
+    assert told["grown"] < 20
+    # What a busy machine keeps waiting may get lost, so this is no measurement.
+    assert told["lost"] < told["sent"] / 2
