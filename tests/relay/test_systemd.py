@@ -18,6 +18,7 @@ from tests.relay.manager import Manager
 from tests.relay.support import Twistd, freePort, isAlive, loggedLines
 from tests.relay.test_tap import parsed, servicesOf
 from tests.relay.test_workers_twistd import NOBODY, TO, WORKER, mayBecomeNobody
+from txgroupsock.relay.names import NameService
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService
@@ -119,10 +120,14 @@ def test_withoutAManagerThereIsNoService(monkeypatch: pytest.MonkeyPatch) -> Non
     """Where nobody wants to know there is none; else it is the last to start, the first to stop."""
     options = parsed("--from=udp://127.0.0.1:5000", TO)
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    assert [type(each) for each in servicesOf(options)] == [RelayService, ViewerService]
+    assert [type(each) for each in servicesOf(options)] == [
+        NameService,
+        RelayService,
+        ViewerService,
+    ]
     monkeypatch.setenv("NOTIFY_SOCKET", "/x")
     first, *_, last = servicesOf(options)
-    assert [type(first), type(last)] == [RelayService, SystemdService]
+    assert [type(first), type(last)] == [NameService, SystemdService]
     assert "NOTIFY_SOCKET" not in os.environ
 
 

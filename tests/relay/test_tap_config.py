@@ -48,7 +48,7 @@ def test_theRoutesMayBeInAFile() -> None:
     """--config takes the routes from a file, and the relay goes with what reads that again."""
     options = parsed("--config", str(EXAMPLE))
     assert [each.name for each in options["configuration"].relay.routes] == ["news", "sports"]
-    running, viewers, reloading, _ = servicesOf(options)
+    _, running, viewers, reloading, _ = servicesOf(options)
     assert isinstance(running, RelayService)
     assert isinstance(viewers, ViewerService)
     assert isinstance(reloading, ReloadService)

@@ -216,7 +216,10 @@ def test_aWorkerThatDiesIsLookedAtAgain(tmp_path: Path) -> None:
                 lambda health: health and health["rtp"] and health["rtp"]["received"]
             )
             assert found["rtp"]["lost"] == 0
-            assert relay.status()["stages"][0]["datagrams"] > before, "its counters go on"
+            waitUntil(
+                lambda: relay.status()["stages"][0]["datagrams"] > before,
+                "its counters do not go on",
+            )
             for kind in ("false", "true"):
                 relay.write("", f"health = {kind}\n{other}", "workers = 2")
                 twistd.text = ""

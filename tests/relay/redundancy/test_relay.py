@@ -200,6 +200,11 @@ def test_viewersGetTheMergedStream(tmp_path: Path) -> None:
             assert got == b"".join(map(rtp, range(50)))
 
 
+def _used(admin: int, index: int) -> int:
+    """How many datagrams of its legs a route has used."""
+    return sum(int(leg["used"]) for leg in legsOf(admin, index))
+
+
 @pytest.mark.slow
 def test_workersShareOutMergedRoutes(tmp_path: Path) -> None:
     """
@@ -223,10 +228,12 @@ def test_workersShareOutMergedRoutes(tmp_path: Path) -> None:
             waitUntil(lambda: ask(admin)["isReady"], "it is not ready")
             news.pass_(200, one)
             sports.pass_(100, two)
-            for index, count in ((0, 200), (1, 100)):
-                legs = legsOf(admin, index)
-                assert sum(each["used"] for each in legs) == count
-                assert all(each["lost"] > 0 for each in legs)
+
+            def used() -> list[int]:
+                return [_used(admin, index) for index in (0, 1)]
+
+            waitUntil(lambda: used() == [200, 100], "that is not all that was used")
+            assert all(leg["lost"] > 0 for index in (0, 1) for leg in legsOf(admin, index))
             # One that shares a leg, and other legs for one that is there.
             e = freePort()
             routes = [("news", [e, a], [first]), ("sports", [c, d], [second])]
@@ -238,9 +245,12 @@ def test_workersShareOutMergedRoutes(tmp_path: Path) -> None:
             news.pass_(200, one)
             sports.pass_(100, two)
             assert three.recv(2000)
-            status = ask(admin)["routes"]
-            assert [each["input"]["datagrams"] for each in status[:2]] == [400, 200]
-            assert sum(each["used"] for each in legsOf(admin, 1)) == 200
+
+            def received() -> list[int]:
+                return [route["input"]["datagrams"] for route in ask(admin)["routes"][:2]]
+
+            waitUntil(lambda: received() == [400, 200], "that is not all that came")
+            assert _used(admin, 1) == 200
             assert relay.text.count("listening on") >= 4
             relay.signal(signal.SIGTERM)
             relay.end()
