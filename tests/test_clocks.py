@@ -13,15 +13,17 @@ import txgroupsock
 ROOT = Path(txgroupsock.__file__).parent
 MODULES = sorted(each for each in ROOT.rglob("*.py"))
 
-STEADY = {"steady", "exact", "makeSteady", "GroupsockReactor"}
+STEADY = {"steady", "exact", "makeSteady"}
 """Calls that give a reactor a steady clock, or make sure that it has one."""
 
 MEASURING = ("reactor.seconds", "callLater", "deferLater", "addTimeout", ".clock = ")
 
 ELSEWHERE = {
+    "ports/handover.py": {"self.reactor"},  # as below
     "ports/receiver.py": {"self.reactor"},  # its ports assign it, see ports/udp.py
     "ports/clock.py": {"reactor", "self._reactor"},  # here it is made
     "relay/http.py": {"self.site.reactor"},  # its site has been made with one
+    "relay/web/events.py": {"request.channel.site.reactor"},  # as above
     "testing/host.py": {"self.network.reactor"},  # a network in memory has a test's clock
     "testing/network.py": {"self.reactor"},  # as above
 }

@@ -198,8 +198,9 @@ def test_whatIsSteadyStaysAsItIs() -> None:
     assert isinstance(exact(beside), SteadyReactor)
     assert IReactorFDSet.providedBy(beside)
     ours = GroupsockReactor(stock)
-    assert isSteady(ours)
-    assert steady(ours) is ours
+    assert not isSteady(ours)
+    assert steady(ours) is steady(ours) is ours.steadied
+    assert GroupsockReactor(ours.steadied).sharedByPorts is ours.sharedByPorts
 
 
 def test_aReactorOfOursIsMadeSteady() -> None:

@@ -59,12 +59,13 @@ def makeSteady(reactor: Any) -> None:
 def steady(reactor: Any) -> Any:
     """
     A reactor with a clock that nobody sets: the same one if its own is such, as after
-    L{makeSteady}; else a L{SteadyReactor}, where the system has timers that a reactor can watch
-    (Linux).  Elsewhere it is the same one all the same: there, use L{makeSteady}.
+    L{makeSteady}; else a L{SteadyReactor} where the system has timers that a reactor can watch
+    (Linux), which is its C{steadied} if it has one.  Elsewhere it is the same one all the same:
+    there, use L{makeSteady}.
     """
     if isSteady(reactor) or not _canWatchTimers(reactor):
         return reactor
-    return SteadyReactor(reactor)
+    return getattr(reactor, "steadied", None) or SteadyReactor(reactor)
 
 
 def exact(reactor: Any) -> Any:
@@ -120,19 +121,6 @@ class SteadyReactor:
         if name == "wrapped":  # not there yet, as in a copy that is being made
             raise AttributeError(name)
         return getattr(self.wrapped, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """What is set is set on the reactor, and what this one does itself here as well."""
-        if not name.startswith("_") and name != "wrapped":
-            setattr(self.wrapped, name, value)
-            if name not in ("callLater", "getDelayedCalls", "seconds"):
-                return
-        object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        if not name.startswith("_"):
-            delattr(self.wrapped, name)
-        self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} around {self.wrapped!r}>"

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol
 from zope.interface import directlyProvides, providedBy
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import SteadyReactor, steady
 from txgroupsock.ports.linkwatch import LinkWatch
 from txgroupsock.ports.pacing import Shared
 from txgroupsock.ports.rtppair import RTPPair, openRTPPair
@@ -44,10 +44,11 @@ class GroupsockReactor:
     the wrapped one in all else.
 
     Provides whatever that one provides, so it can be handed to code that takes a reactor: a
-    stock endpoint made with it listens and connects with keep-alive.  Its clock is monotonic
-    (L{steady <txgroupsock.ports.clock.steady>}), also where that one's is the time of day.
+    stock endpoint made with it listens and connects with keep-alive.
 
-    @ivar wrapped: the wrapped one, with that clock.
+    @ivar wrapped: the wrapped one.
+    @ivar steadied: this one with a monotonic clock, by which its ports measure
+        (L{steady <txgroupsock.ports.clock.steady>}).
     @ivar keepAlive: what connections get unless a call says otherwise; L{None}: nothing.
     @ivar sharedByPorts: what its UDP ports have in common.
     @ivar linkWatch: tells of changes of this host's interfaces.
@@ -71,6 +72,8 @@ class GroupsockReactor:
         """
         shared: Shared | None = None
         linkWatch: LinkWatch | None = None
+        if isinstance(reactor, SteadyReactor) and isinstance(reactor.wrapped, GroupsockReactor):
+            reactor = reactor.wrapped
         if isinstance(reactor, GroupsockReactor):
             openSocket = openSocket or reactor.openSocket
             shared = reactor.sharedByPorts
@@ -82,14 +85,18 @@ class GroupsockReactor:
                 f"{type(reactor).__name__} does not provide {missing[0].__name__}, which "
                 "groupsock's ports need; use a select, poll, epoll, kqueue or asyncio reactor"
             )
-        self.wrapped: Any = steady(reactor)
-        self.sharedByPorts: Shared = shared or Shared(self, self.wrapped)
+        self.wrapped: Any = reactor
+        directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
+        self.steadied: Any = None
+        self.steadied = steady(self)
+        self.sharedByPorts: Shared = shared or Shared(self, self.steadied)
         self.linkWatch: LinkWatch = linkWatch or LinkWatch(self)
         self.keepAlive = keepAlive
         self.openSocket: Callable[..., socket.socket] = openSocket or setupDatagramSocket
-        directlyProvides(self, providedBy(reactor), IReactorMulticast, IReactorUDP)
 
-    _own: ClassVar = frozenset({"keepAlive", "linkWatch", "openSocket", "sharedByPorts", "wrapped"})
+    _own: ClassVar = frozenset(
+        {"keepAlive", "linkWatch", "openSocket", "sharedByPorts", "steadied", "wrapped"}
+    )
     """Attributes that are this object's; all others that are set are the wrapped reactor's."""
 
     def __getattr__(self, name: str) -> Any:

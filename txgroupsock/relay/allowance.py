@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from twisted.logger import Logger, LogLevel
 
+from txgroupsock.ports.clock import steady
+
 _MOST: Final = 1024  # origins that are remembered
 
 
@@ -23,7 +25,7 @@ class Allowance:
         @param rate: how often in a second.
         @param burst: how often at once, after a pause.
         """
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._rate, self._burst = rate, burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
 from txgroupsock.ports import GroupsockReactor, UDPPort
+from txgroupsock.ports.clock import steady
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import (
     BufferSize,
@@ -235,7 +236,7 @@ class UDPInput(DatagramProtocol):
             )
         self._trouble = str(error)
         if self._retry is None:
-            self._retry = self._reactor.callLater(self._delay, self._tryAgain)
+            self._retry = steady(self._reactor).callLater(self._delay, self._tryAgain)
             self._delay = min(2 * self._delay, LONGEST_DELAY)
 
     def _found(self, *, isOther: bool) -> None:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
+from txgroupsock.ports.clock import steady
+
 _T = TypeVar("_T")
 
 
@@ -25,7 +27,7 @@ class Turns:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: provides C{IReactorTime}."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._waiting: deque[Deferred[None]] = deque()
         self._next: IDelayedCall | None = None
 
@@ -77,7 +79,7 @@ class Shared(Generic[_T]):
 
     def __init__(self, reactor: Any, make: Callable[[], Awaitable[_T]]) -> None:
         """@param reactor: provides C{IReactorTime}."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._make = make
         self._made: tuple[_T] | None = None
         self._until = float("-inf")
@@ -125,7 +127,7 @@ class TurnMeter:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: provides C{IReactorTime}."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._next: IDelayedCall | None = None
         self._due = self._since = 0.0
         self._before = self._now = 0.0
