@@ -126,7 +126,7 @@ async def test_aHalfClosedClientThatVanishesIsNoticed(
     async with serving(reactor, **settings, stallTime=0.2) as service:
         with socket.create_connection((HOST, portOf(service))) as client:
             if isHTTP:
-                client.sendall(b"GET %b HTTP/1.1\r\nHost: relay\r\n\r\n" % PATH)
+                client.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % PATH)
             client.shutdown(socket.SHUT_WR)
             await isWatched(reactor, service)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))

@@ -139,7 +139,9 @@ def test_openedRouteTellsEverything(browser: Browser) -> None:
         assert drops[0].startswith("12 kernel: the kernel's receive buffer was full")
         assert "net.core.rmem_max" in drops[0]
         assert drops[1].startswith("1 truncated: ")
-        assert browser.texts(".part.stage .drops li") == ["7 not RTP: dropped here."]
+        assert browser.texts(".part.stage .drops li") == [
+            "7 not RTP: they are no RTP. Ask for it by /udp/, or look at what is sent there."
+        ]
         next_(browser, server, later(document))
         assert cardOf(browser, "input")["Received"] == "3,601,000 packets, 4,738,916,000 bytes"
         browser.click("#rows button.name")
