@@ -155,6 +155,11 @@ class Soak:
         self._relay.waitFor("has been taken over", after=before)
 
 
+def waitForListener(host: Host, port: int) -> None:
+    """Wait until somebody listens at a TCP port of a host."""
+    waitUntil(lambda: f":{port:04X} 00000000:0000 0A" in host.readNet("tcp"), f"port {port} open")
+
+
 def resident(pid: int) -> int:
     """Bytes of memory that a process has."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -181,6 +186,8 @@ def test_aRelayAtWorkKeepsNothing(lan: Lan, tmp_path: Path) -> None:
         Sender(a, b.ipv4) as sender,
     ):
         relay.waitFor("SIGHUP reads")
+        relay.waitFor("status, API and metrics are at")
+        waitForListener(b, 8080)
         soak, pid = Soak(relay, path, b, a), relay.pid
         try:
             before = descriptors(pid)
@@ -192,7 +199,10 @@ def test_aRelayAtWorkKeepsNothing(lan: Lan, tmp_path: Path) -> None:
                     sizes.append(resident(pid))
             sink.waitFor(sender.sent - 1)
             soak.settle()
-            waitUntil(lambda: descriptors(pid) == before, "all descriptors are given back")
+            waitUntil(
+                lambda: descriptors(pid) == before,
+                f"the descriptors are {before}, now {descriptors(pid)}",
+            )
         finally:
             soak.close()
     assert sink.numbers == list(range(sender.sent))
