@@ -147,7 +147,8 @@ def pytest_timeout_set_timer(item: pytest.Item) -> Generator[None, object, objec
     Have a timeout end the test, also while that waits for the reactor.
 
     The reactor has a greenlet of its own (pytest-twisted), and would log what is raised there, and
-    go on for ever.
+    go on for ever; but a test that does not wait for it runs in it, and has to be left by the
+    same way.
     """
     isSet = yield
     fail = signal.getsignal(signal.SIGALRM)
@@ -158,13 +159,22 @@ def pytest_timeout_set_timer(item: pytest.Item) -> Generator[None, object, objec
                 fail(number, frame)
         except BaseException as failure:
             running = greenlet.getcurrent()
-            if running.parent is None:
+            if running.parent is None or isCalledByReactor(frame):
                 raise
             running.parent.throw(failure)
 
     if callable(fail):
         signal.signal(signal.SIGALRM, failTest)
     return isSet
+
+
+def isCalledByReactor(frame: FrameType | None) -> bool:
+    """Whether a test function or a fixture is running: pytest-twisted has the reactor call it."""
+    while frame is not None:
+        if frame.f_code.co_name == "in_reactor" and "pytest_twisted" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 # --- Nothing leaks -------------------------------------------------------------------------------

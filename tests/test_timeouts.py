@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = """
+import time
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -21,14 +23,19 @@ async def test_waitsForEver(reactor):
     await Deferred()
 
 
+@pytest.mark.timeout(0.2)
+def test_sleeps(reactor):
+    time.sleep(30)
+
+
 @pytest_twisted.ensureDeferred
 async def test_waitsForAMoment(reactor):
     await deferLater(reactor, 0.3)
 """
 
 
-def test_aTimeoutEndsATestThatWaitsForTheReactor(tmp_path: Path) -> None:
-    """The reactor goes on for the next test."""
+def test_aTimeoutEndsATest(tmp_path: Path) -> None:
+    """Whether it waits for the reactor or not, and that goes on for the next test."""
     path = tmp_path / "test_waiting.py"
     path.write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest"]
@@ -43,4 +50,5 @@ def test_aTimeoutEndsATestThatWaitsForTheReactor(tmp_path: Path) -> None:
     )
     assert run.returncode == 1, run.stdout + run.stderr
     assert re.search(r"^FAILED .*::test_waitsForEver - Failed: Timeout", run.stdout, re.MULTILINE)
-    assert "1 failed, 1 passed" in run.stdout
+    assert re.search(r"^FAILED .*::test_sleeps - Failed: Timeout", run.stdout, re.MULTILINE)
+    assert "2 failed, 1 passed" in run.stdout

@@ -37,7 +37,7 @@ async def watch(relay: Running, path: str) -> Client:
     endpoint = HostnameEndpoint(relay.reactor, HOST, port)
     client: Client = await connectProtocol(endpoint, Client())
     transport: Any = client.transport
-    transport.write(f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
+    transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await client.head(relay.reactor)
     return client
 
