@@ -85,6 +85,7 @@ def members(*places: tuple[Host, str]) -> Iterator[list[Member]]:
         (("239.1.1.1", "239.1.1.2"), False, 1),
         (("239.1.1.1", "239.1.1.1"), True, 2),
         (("ff02::5000", "ff02::5000"), False, 1),
+        (("ff15::5000", "ff15::5000"), True, 1),
         (("ff15::5001", "ff15::5002"), True, 2),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
@@ -22,7 +23,10 @@ from txgroupsock.primitives import (
     BufferSize,
     IPAddress,
     MembershipError,
+    NotSupportedHere,
+    SocketOptionError,
     UnknownInterface,
+    bindToDevice,
     increaseReceiveBufferTo,
 )
 from txgroupsock.primitives.arguments import checked
@@ -215,7 +219,7 @@ class UDPInput(DatagramProtocol):
 
     def _hasMoved(self, state: HostState) -> bool:
         """Whether the socket is bound to an interface that is another one by now."""
-        if self._port is None or not _isOfOneLink(self.model.address):
+        if self._port is None or not _isOfOneInterface(self.model):
             return False
         try:
             return state.indexOf(self.model.interface) != self._boundTo
@@ -299,8 +303,12 @@ class UDPInput(DatagramProtocol):
             self._port.latency = RUN_LATENCY if latency is None else latency
 
     def _prepare(self, port: UDPPort) -> None:
-        """Have room for what arrives."""
+        """Have room for what arrives, and hear only what arrives where it is to."""
         model = self.model
+        if self._boundTo and _isOfOneInterface(model):
+            # Linux gives a socket what a group gets on any interface, if it has joined it on one.
+            with suppress(NotSupportedHere, SocketOptionError):
+                bindToDevice(port.getHandle(), model.interface)
         self.buffer = buffer = increaseReceiveBufferTo(port.getHandle(), RECEIVE_BUFFER, force=True)
         if buffer.isClamped:
             self._log.warn(
@@ -373,6 +381,12 @@ def _mayCome(error: OSError) -> bool:
     """Whether what an input lacks may come by itself: an interface, an address, a route."""
     isOfInterface = isinstance(error, MembershipError) and error.errno == errno.EINVAL
     return isOfInterface or error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENETDOWN)
+
+
+def _isOfOneInterface(model: InputModel) -> bool:
+    """Whether the socket of an input is bound to an interface."""
+    isGroup = model.address.version == 6 and model.isMulticast and bool(model.interface)
+    return isGroup or _isOfOneLink(model.address)
 
 
 def _isOfOneLink(address: IPAddress) -> bool:
