@@ -315,7 +315,13 @@ NOT_LOOKED_AT = {
     *("Destination.dropped", "Destination.sendRun", "Flow.sendRun", "Stage.drop"),
     *("Groupsock.handleRead", "Groupsock.wasLoopedBackFromUs", "Traffic.countPacket"),
     *("GroupsockReactor.listenUDP", "NetworkInterface.addressOf", "Relay.change"),
-    *("RelayModel.checked", "Route.openRoute", "UDPPort.connect", "UDPPort.setBroadcastAllowed"),
+    *(
+        "RelayModel.checked",
+        "Route.openRoute",
+        "Route.restore",
+        "UDPPort.connect",
+        "UDPPort.setBroadcastAllowed",
+    ),
     *("mostSenders", "setSocketKeepAlive", "toSocketAddress"),
 }
 SIMPLE = re.compile(r"\b(int|float|bool|str|Sequence|Iterable|Callable|Environment|KeepAlive)\b")

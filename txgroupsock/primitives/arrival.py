@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import (
     IP_PKTINFO,
     IP_RECVERR,
@@ -58,6 +59,7 @@ class Arrival:
     length: int
 
 
+@checked
 def recordArrivals(sock: socket.socket, *, wanted: bool = True) -> None:
     """
     Have the kernel tell what L{receiveArrival} gives (IP_PKTINFO, IPV6_RECVPKTINFO,
@@ -123,6 +125,7 @@ def receiveArrivals(
     return size, segment or length, arrival
 
 
+@checked
 def recordDestinationErrors(sock: socket.socket, *, wanted: bool = True) -> None:
     """
     Have the kernel keep what ICMP says of datagrams that this socket sent (IP_RECVERR,
