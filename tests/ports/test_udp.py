@@ -296,6 +296,14 @@ class TestWhatItIs:
         assert port.getHost() == IPv4Address("UDP", *port.getHandle().getsockname())
         assert port.getHost().port != 0
 
+    @pytest.mark.parametrize("size", ["x", None, 1.5, True, 0, -1])
+    def test_aPacketSizeIsLookedAtWhereItIsSet(self, listen: Listen, size: Any) -> None:
+        """What cannot be one is refused then, and not by the next datagram."""
+        port: Any = listen(Recorder())
+        with pytest.raises((TypeError, ValueError), match=r"^maxPacketSize is"):
+            port.maxPacketSize = size
+        assert port.maxPacketSize == 65535
+
     def test_getHostIPv6(self, listen: Listen) -> None:
         """An IPv6 port has an IPv6Address, with all four fields."""
         port = listen(Recorder(), "::1")

@@ -116,6 +116,8 @@ def test_aNameThatIsNotFoundIsNoError(clock: ResolvingClock) -> None:
             clock.advance(1)
         assert output.counters.dropped == {"lookup": 3}
         assert len(clock.questions) == 3
+        missing = f"the address of {NAME} cannot be found: nothing is sent there yet"
+        assert output.warnings() == [missing]
         assert len(lines) == 1
     assert output.describe() == []
     output.runReceived(runOf(b"x"))

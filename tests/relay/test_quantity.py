@@ -41,3 +41,8 @@ def test_nothingElseIsOne(quantity: Quantity, text: str) -> None:
     """Another shape, another unit and what is out of range is refused, with what is right."""
     with pytest.raises(ValueError, match=f"is not {quantity.words}"):
         quantity.parse(text)
+
+
+def test_theSmallestIsInRange() -> None:
+    """What is at a limit is not beyond it for the rounding of a unit."""
+    assert Quantity(TIMES, 0.0001, 10, "a time").parse("100us") == 0.0001

@@ -50,7 +50,7 @@ class ReceivingTransport(HandingOver):
     socket: socket.socket
     addressFamily: int
     statistics: PortStatistics
-    maxPacketSize: int
+    _maxPacketSize: int
     _closing: list[Deferred[None]]
     _peer: tuple[tuple[str, int], ...]
     _receiving: Receiving
@@ -111,7 +111,7 @@ class ReceivingTransport(HandingOver):
             self._lone = 0
             return self._read(isFirst=False)
         length = len(data)
-        if length > size or size > self.maxPacketSize:
+        if length > size or size > self._maxPacketSize:
             self._take([(data, size, sender)], receiving)
             self._lone = 0
         else:
@@ -227,7 +227,7 @@ class ReceivingTransport(HandingOver):
             count = 1 if length <= size else -(-length // size)
             self._datagramsLeft -= 1 if delivery.takesRuns else count
             self._bytesLeft -= length
-            if size > self.maxPacketSize:
+            if size > self._maxPacketSize:
                 self._truncated(count, size, sender)
                 if not delivery.takesTruncated:
                     continue
@@ -364,7 +364,7 @@ class ReceivingTransport(HandingOver):
                 "{port} has a maxPacketSize of {most} bytes and got a datagram of {size}, "
                 "from {sender}",
                 port=self,
-                most=self.maxPacketSize,
+                most=self._maxPacketSize,
                 size=size,
                 sender=sender,
             )

@@ -62,7 +62,7 @@ from txgroupsock.primitives import (
     setupDatagramSocket,
 )
 from txgroupsock.primitives.arguments import checked
-from txgroupsock.primitives.checks import needClosed
+from txgroupsock.primitives.checks import needClosed, wrongKind
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import sendAdvice
 from txgroupsock.primitives.options import hearOnlyOwnGroups
@@ -119,8 +119,6 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
             what a L{GroupsockReactor <txgroupsock.GroupsockReactor>} has.
         @param openSocket: makes the socket, with the arguments of L{setupDatagramSocket}.
         """
-        if maxPacketSize < 1:
-            raise ValueError(f"maxPacketSize is {maxPacketSize}; it must be at least 1")
         self.reactor = reactor = steady(reactor)
         self._protocol = protocol
         self.port = port
@@ -185,6 +183,19 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
         return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 
     # Life
+
+    @property
+    def maxPacketSize(self) -> int:
+        """Bytes; a larger datagram is dropped, counted and logged once.  May be set."""
+        return self._maxPacketSize
+
+    @maxPacketSize.setter
+    def maxPacketSize(self, size: int) -> None:
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise wrongKind("maxPacketSize", size, "a whole number of bytes")
+        if size < 1:
+            raise ValueError(f"maxPacketSize is {size}; it must be at least 1")
+        self._maxPacketSize = size
 
     def startListening(self) -> None:
         """

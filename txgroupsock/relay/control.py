@@ -18,6 +18,10 @@ from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
 
 
+class ChangeRefused(Exception):
+    """A change that was asked for may not be, or makes no sense; none has failed."""
+
+
 @frozen
 class ChangeStatus:
     """
@@ -70,9 +74,9 @@ class Control:
         """
         Go over to another configuration.
 
-        The L{Deferred} fails with what C{make} raises, with L{OSError} if something could not be
-        opened, or with L{RuntimeError} if this cannot be changed while it runs; that is logged,
-        and then all is as it was.
+        The L{Deferred} fails with what C{make} raises (L{ChangeRefused} is no failed change), with
+        L{OSError} if something could not be opened, or with L{RuntimeError} if this cannot be
+        changed while it runs; that is logged, and then all is as it was.
 
         @param name: what the change is called, for people: C{"relay.toml"}.
         @param make: called in a thread, for a large one takes longer than a receive buffer
@@ -104,6 +108,9 @@ class Control:
             log.error("{error}", error=error)
             log.error("{name} has not been taken over: all is as it was before", name=name)
             self._record(False, f"{name} has not been taken over: {error}")
+            raise
+        except ChangeRefused as error:
+            log.info("{name}: {error}", name=name, error=error)
             raise
         except Exception as error:
             log.failure("{name} has not been taken over, which is a bug", name=name)

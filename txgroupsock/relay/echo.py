@@ -109,7 +109,7 @@ class Crowd:
     """
     Several senders of one input: who of them only sends again and again what was relayed.
 
-    A sender becomes an echo in one of two ways.  It sends six times what another sent once and
+    A sender becomes an echo in one of two ways.  It sends ten times what another sent once and
     nobody before (a I{bait}), and then, of something that was new after that, and once more; who
     sends equal datagrams, such as statsd and heartbeats, has sent them before, and a redundant
     sender sends each once.  Or, whatever they are, its copies are more than the L{least} in a
@@ -137,7 +137,7 @@ class Crowd:
     @ivar isOver: whether there has been one sender only for long.
     """
 
-    mostCopies: ClassVar[int] = 6
+    mostCopies: ClassVar[int] = 10
     strikesNeeded: ClassVar[int] = 3
     least: ClassVar[int] = 1500
     factor: ClassVar[int] = 2

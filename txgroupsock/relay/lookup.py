@@ -35,7 +35,8 @@ class HostLookup:
     @cvar interval: seconds from one good answer to the next question.
     @cvar firstRetry: seconds after a name was not found; doubled each time up to C{interval}.
     @ivar address: what it stands for; L{None} until that is known.
-    @ivar note: why it is not the first that had been good, for people, or C{""}.
+    @ivar note: why it is not the first that had been good, or that there is none, for people; or
+        C{""}.
     """
 
     interval: ClassVar[float] = 60.0
@@ -150,7 +151,8 @@ class HostLookup:
         if not found:
             self._missing()
             return
-        self._saidMissing = False
+        if self._saidMissing:
+            self._saidMissing, self.note = False, ""
         self._answers, self._untried = found[:_MOST], None
         if self.address not in found:
             before, self.address, self.note = self.address, found[0], ""
@@ -168,6 +170,7 @@ class HostLookup:
             return
         self._saidMissing = True
         kept = f"going on with {self.address}" if self.address else "nothing is sent there yet"
+        self.note = f"the address of {self._host} cannot be found: {kept}"
         self._log.warn(
             "cannot find the address of {host}: check the name and this host's DNS, or give an "
             "address; {kept}, and it is asked again",

@@ -11,7 +11,7 @@ INTERVAL: Final = 0.5
 
 _MOST_RIVALS: Final = 16
 _FEW: Final = 10  # datagrams that tell nothing yet
-_SYNCS: Final = 5  # in a row make a transport stream (ETSI TR 101 290 1.1)
+_SYNCS: Final = 5  # more than there are others make a transport stream (ETSI TR 101 290 1.1)
 
 
 class Prevailing:
@@ -39,16 +39,16 @@ class Prevailing:
         self.isTS = False
         self._total = self._own = 0  # of the stream: since it is, and in this interval
         self._rivals: dict[tuple[bytes, bool], int] = {}
-        self._began = float("-inf")
+        self._began = self._heard = float("-inf")
         self._syncs = 0
 
     def isPackets(self, data: memoryview) -> bool:
         """Whether a datagram is whole packets of a transport stream, and not by accident."""
         if isPackets(data):
-            self._syncs += len(data) // PACKET
+            self._syncs = min(self._syncs + len(data) // PACKET, 2 * _SYNCS)
             return self._syncs >= _SYNCS
-        if len(data) and not len(data) % PACKET:
-            self._syncs = 0
+        if self._syncs and len(data) and not len(data) % PACKET:
+            self._syncs -= 1
         return False
 
     def has(self, name: bytes, now: float, count: int = 1, *, isTS: bool) -> bool:
@@ -64,13 +64,23 @@ class Prevailing:
         if name == self.name and isTS == self.isTS:
             self._own += count
             self._total += count
+            self._heard = now
             return True
         isBeginning = isTS and not self.isTS and self._total < _FEW
         if self.name is None or isBeginning:
             self._follow(name, isTS=isTS)
             self._own = self._total = count
+            self._heard = now
             return True
-        self._note((name, isTS), count)
+        rival = (name, isTS)
+        self._note(rival, count)
+        least = _FEW if self.isTS and not isTS else 2
+        if now - self._heard >= INTERVAL and self._rivals.get(rival, 0) >= least:
+            self._follow(name, isTS=isTS)
+            self._own = self._total = count
+            self._rivals.clear()
+            self._heard = now
+            return True
         return name == self.name and not self.isTS
 
     def _note(self, rival: tuple[bytes, bool], count: int) -> None:

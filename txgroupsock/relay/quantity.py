@@ -44,7 +44,8 @@ class Quantity:
         """
         found = _NUMBER.fullmatch(text)
         if found is not None and (found[2] in self.units or not float(found[1])):
-            number = float(found[1]) * self.units.get(found[2], 1)
+            # Rounded, since 100 * 1e-6 is less than 0.0001.
+            number = round(float(found[1]) * self.units.get(found[2], 1), 12)
             if self.least <= number <= self.most:
                 return number
         raise ValueError(f"{text} is not {self.words}")

@@ -266,6 +266,27 @@ def test_whatComesBesideATransportStreamIsLeftOut(isFirst: bool, number: int) ->
     assert stage.counters.dropped["not TS"] >= 495
 
 
+@pytest.mark.parametrize("every", [4, 5, 1000])
+def test_straysAsLongAsPacketsCostNoneOfTheStream(every: int) -> None:
+    """Where each datagram is one packet, one that is as long and none takes no other with it."""
+    stage = AlignTS()
+    good = [run(packets(1, n % 256), at=n / 500) for n in range(1000)]
+    arriving = []
+    for number, packet in enumerate(good):
+        arriving += [run(bytes(188), at=number / 500)] * (number % every == every - 1)
+        arriving.append(packet)
+    given = through(stage, *arriving)
+    assert given[-900:] == [packets(1, n % 256) for n in range(100, 1000)]
+
+
+def test_whatComesAfterASilenceIsFollowedAtOnce() -> None:
+    """A sender that begins anew after a pause waits for nobody."""
+    before = [run(rtp(packets(), n), at=n / 100) for n in range(100)]
+    after = [run(rtp(packets(), n, ssrc=9), at=5 + n / 100) for n in range(100)]
+    given = through(StripRTP(), *before, *after)
+    assert len(given) >= 100 + 98
+
+
 def test_whatFollowsATransportStreamGoesOn() -> None:
     """Once a transport stream is over, something else may come to its address."""
     stage = AlignTS()

@@ -97,6 +97,9 @@ async def test_filesAreMadeOnlyWhereTheFileSays(reactor: Any, tmp_path: Path) ->
 
         for folder in (other, allowed / "link", f"{allowed}/sub/../../other", "/", f"{allowed}x"):
             assert await asked(folder) == 403
+        assert relay.admin._control.last is None, "what is refused is no failed change"
+        for folder in ("recordings", f"{allowed}/\0"):
+            assert await asked(folder) == 400
         assert await asked(allowed / "sub") == 201
         assert await asked(allowed) == 200
     async with running(reactor, tmp_path / "r.toml", routeText(freePort())) as relay:

@@ -84,7 +84,7 @@ class Ring(Stage):
         self._clock = WallClock(reactor)
         self._kept: deque[Held] = deque()
         self._size = 0
-        self._mayAt = float("-inf")
+        self._askedAt = self._mayAt = float("-inf")
         self._reason = ""  # of what is being written
         self._written: Deferred[Path] | None = None
         self._end: IDelayedCall | None = None
@@ -158,7 +158,7 @@ class Ring(Stage):
                     f"be again in {wait:.0f} s"
                 )
             )
-        self._mayAt = now + self._pause
+        self._askedAt = now
         self._reason = reason or "dump"
         self._clock.adjust()
         self._forget(now)
@@ -226,6 +226,7 @@ class Ring(Stage):
                 )
                 return
             self.dumps += 1
+            self._mayAt = self._askedAt + self._pause
             self._log.info("{name}: recorded to {path}", name=self.name, path=path)
             written.callback(path)
 

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from txgroupsock.primitives.errors import Restorable
+from txgroupsock.relay.control import ChangeRefused
 
 
 @frozen
@@ -37,7 +38,7 @@ class Answer:
         return cls(text.encode() + b"\n", b"text/plain; charset=utf-8", status)
 
 
-class Refusal(Restorable, Exception):
+class Refusal(Restorable, ChangeRefused):
     """
     A request is not answered with what it asks for.
 

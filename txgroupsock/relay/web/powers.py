@@ -41,6 +41,8 @@ def checkPowers(
     folder = record.get("folder")
     if not isinstance(folder, str) or folder == _tableIn(before, "record").get("folder"):
         return table
+    if "\0" in folder or not os.path.isabs(folder):
+        return table  # that is refused as it would be in the file
     real = os.path.realpath(folder)
     roots = [os.path.realpath(each) for each in admin.recordingFolders]
     if not any(os.path.commonpath([real, root]) == root for root in roots):
