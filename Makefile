@@ -66,7 +66,7 @@ clean: ## remove everything that make, tests and tools made
 		-exec rm -rf {} + 2>/dev/null || true
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 $(CREATED):
 	@for python in $(or $(PYTHON),$(CANDIDATES)); do \

@@ -1,9 +1,9 @@
 """
-How late a stream becomes while many look at the status of a relay: C{python benchmarks/admin.py}.
+How late a stream becomes while many look at the status of a relay: python benchmarks/admin.py.
 
 A relay with many routes, one of which carries a stream; clients ask it for a page again and again,
 each as soon as it has its answer.  Run it in a network of its own, if not on a quiet machine:
-C{unshare -rn sh -c 'ip link set lo up; python benchmarks/admin.py'}.
+unshare -rn sh -c 'ip link set lo up; python benchmarks/admin.py'.
 """
 
 from __future__ import annotations

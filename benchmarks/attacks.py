@@ -352,7 +352,10 @@ def main() -> None:
         inside = ["unshare", "--map-root-user", "--net", "sh", "-c", script, "sh", sys.executable]
         os.environ["GROUPSOCK_ATTACKS"] = "1"
         os.execvp("unshare", [*inside, *sys.argv])
-    names = options.only.split(",") if options.only else attacks(random.Random(1))
+    known = attacks(random.Random(1))
+    names = options.only.split(",") if options.only else known
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"there is no attack {unknown[0]!r}; there are {', '.join(known)}")
     found = []
     print("| attack | cores | lost | late: median, 99 %, most (ms) | waited (ms) | memory (MB) |")
     print("|---|---|---|---|---|---|")

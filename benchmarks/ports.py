@@ -170,6 +170,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         kind, size, arrivals = options.one
+        if kind not in CONTENDERS or not size.isdecimal() or arrivals not in ARRIVALS:
+            known = f"{', '.join(CONTENDERS)}; a size; {' or '.join(ARRIVALS)}"
+            parser.error(f"--one takes a contender, a size and arrivals: {known}")
         print(CONTENDERS[kind][1](kind, int(size), arrivals))
         return
     cases = [(size, arrivals) for size in SIZES for arrivals in ARRIVALS]

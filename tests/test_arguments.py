@@ -38,6 +38,7 @@ from txgroupsock import (
     ports,
     primitives,
 )
+from txgroupsock.ports.clock import makeSteady
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.recording import Keeping, Recorder
@@ -180,6 +181,11 @@ TABLE: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
     ("host", lambda reactor, value: onPort("connect", value)(reactor, 9), NO_ADDRESS),
     ("port", onPort("connect", "10.0.0.1"), (*(each for each in NO_PORT if each is not True),)),
     ("ttl", onPort("setTTL"), (*NO_TTL, None)),
+    ("mode", onPort("setLoopbackMode"), NO_FLAG),
+    ("changed", lambda reactor, value: GroupsockReactor(reactor).linkWatch.add(value), NO_CALLABLE),
+    ("reactor", of(makeSteady), (None, "epoll", 5)),
+    ("the address", of(primitives.isSSM), (5, None, True)),
+    ("the address", of(primitives.toSocketAddress, by="address", port=5), (5, None, True)),
     ("latency", onPort("__setattr__", "latency"), NO_TIME),
     ("addr", onPort("joinGroup"), (5, None, True, "10.0.0.1", "")),
     ("source", onPort("joinSourceGroup", GROUP), (*NO_ADDRESS, GROUP)),

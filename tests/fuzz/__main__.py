@@ -1,5 +1,5 @@
 """
-Try a target with any number of inputs: C{python -m tests.fuzz NAME [--count N] [--seconds N]}.
+Try a target with any number of inputs: python -m tests.fuzz NAME [--count N] [--seconds N].
 
 With Atheris, coverage of the package guides what is tried; without, inputs are changes of the
 target's beginnings.  An input for which it does not hold is printed, and the status is not 0.
@@ -37,10 +37,17 @@ def changed(data: bytes, random: Random) -> bytes:
     return bytes(found[:4096])
 
 
+def _targetOf(name: str) -> Any:
+    from tests.fuzz.targets import TARGETS  # Atheris instruments what is imported here
+
+    if name not in TARGETS:
+        raise SystemExit(f"there is no target {name}; there are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
 def _guided(name: str, count: int, seconds: float, seed: int, atheris: Any) -> None:
     with atheris.instrument_imports(include=["txgroupsock"]):
-        from tests.fuzz.targets import TARGETS
-    target, beginnings = TARGETS[name]
+        target, beginnings = _targetOf(name)
     began = time.monotonic()
     done = 0
 
@@ -60,9 +67,7 @@ def _guided(name: str, count: int, seconds: float, seed: int, atheris: Any) -> N
 
 
 def _random(name: str, count: int, seconds: float, seed: int) -> None:
-    from tests.fuzz.targets import TARGETS
-
-    target, beginnings = TARGETS[name]
+    target, beginnings = _targetOf(name)
     random, began, data = Random(seed), time.monotonic(), b""
     known = list(beginnings)
     done = 0

@@ -170,6 +170,7 @@ def setFilter(sock: socket.socket, group: str, one: str) -> object:
 
 NOT_THAT_SOURCE = "this socket did not join it from that source"
 NO_MEMBER = "this socket is not a member"
+CHOSEN = "this socket hears it from chosen sources already; leave it first"
 NO_ANY_SOURCE_MEMBER = "this socket is not a member that hears any source"
 
 
@@ -177,7 +178,7 @@ NO_ANY_SOURCE_MEMBER = "this socket is not a member that hears any source"
     ("before", "attempt", "number", "operation", "why"),
     [
         ([join], join, errno.EADDRINUSE, "join {g}", "this socket is a member already"),
-        ([joinSSM], join, errno.EADDRINUSE, "join {g}", "this socket is a member already"),
+        ([joinSSM], join, errno.EADDRINUSE, "join {g}", CHOSEN),
         (
             *([joinSSM], joinSSM, errno.EADDRNOTAVAIL, "join {g} from {s}"),
             "this socket has that source already",

@@ -237,3 +237,12 @@ def test_theStrerrorIsTheWholeMessage() -> None:
         parseAddress("x")
     assert caught.value.strerror == str(caught.value)
     assert os.strerror(errno.EINVAL) not in str(caught.value)
+
+
+def test_addressesMayBeTexts() -> None:
+    """What takes an address takes the text of one."""
+    assert [isSSM(each) for each in ("232.1.1.1", "ff3e::1", "239.1.1.1")] == [True, True, False]
+    assert toSocketAddress("10.0.0.1", 5) == ("10.0.0.1", 5)
+    assert toSocketAddress("fd00::1", 5) == ("fd00::1", 5, 0, 0)
+    with pytest.raises(AddressError, match=r"use 'a\.name'"):
+        toSocketAddress("a.name", 5)

@@ -153,7 +153,7 @@ def test_theSummaryTellsOfBoth() -> None:
         "  tcp:9000 gives news",
         (
             "status, API and metrics would be served on tcp:8088:interface=127.0.0.1, to who has "
-            "a password; nobody, without tokens, may change routes"
+            "a password; nobody may change routes, as there are no tokens"
         ),
     ]
 
@@ -206,7 +206,10 @@ def test_theSummaryTellsOfBoth() -> None:
             {"viewers": {"limits": {"viewers": 0, "backlog": "2MB", "stallTime": 3, "x": 1}}},
             [
                 "viewers.limits.viewers: 0 is not a whole number from 1 to 1000000",
-                'viewers.limits.backlog: 2MB is not a size of 0 bytes or more, such as "2MiB"',
+                (
+                    'viewers.limits.backlog: 2MB is not a size of 0 bytes or more, such as "2MiB"; '
+                    "units are KiB, MiB, GiB"
+                ),
                 (
                     "viewers.limits.stallTime: it is a whole number, and should be a time of 1ms "
                     'or more, such as "5s", in quotes'

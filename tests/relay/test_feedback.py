@@ -102,7 +102,10 @@ def test_aBridgeThatIsPlannedRelaysNothingTwice() -> None:
     with loggedLines() as lines:
         assert feedback.isLoop("b", heard("1"))
         assert feedback.isLoop("a", heard("2"))
-    assert lines[0] == "bridge: b leaves alone what 1 sends, for that is there already"
+    assert lines[0] == (
+        "bridge: b hears what 1, the other half, sends; it does not send that back, and counts it "
+        "as loop"
+    )
     assert len(lines) == 2
 
 

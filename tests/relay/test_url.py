@@ -156,15 +156,24 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
         ),
         (
             "udp://239.1.1.1:5000?iface=eth0",
-            "unknown option 'iface'; there are interface, ttl, dscp, latency, rate, refresh",
+            (
+                "unknown option 'iface'; there are interface, of an input also latency and "
+                "refresh, and of an output ttl, dscp and rate"
+            ),
         ),
         (
             "udp://239.1.1.1:5000?ttl=1&",
-            "unknown option ''; there are interface, ttl, dscp, latency, rate, refresh",
+            (
+                "unknown option ''; there are interface, of an input also latency and "
+                "refresh, and of an output ttl, dscp and rate"
+            ),
         ),
         ("udp://10.0.0.1:5?dscp=64", "dscp=64 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
         ("udp://10.0.0.1:5?dscp=AF50", "dscp=AF50 is not 0 to 63, EF, CS0 to CS7 or AF11 to AF43"),
-        ("udp://10.0.0.1:5?latency=5", "latency=5 is not a time from 0 to 1s, such as 5ms"),
+        (
+            "udp://10.0.0.1:5?latency=5",
+            "latency=5 is not a time from 0 to 1s, such as 5ms; units are us, ms, s, min",
+        ),
         (
             "udp://239.1.1.1:5?refresh=500ms",
             "refresh=500ms is not a time from 1s to 1440min, such as 60s, or 0 for never",
@@ -176,7 +185,10 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
         ),
         (
             "udp://10.0.0.1:5?rate=5T",
-            "rate=5T is not bits per second, 1k or more, such as 500k, 20M or 1.5G",
+            (
+                "rate=5T is not bits per second, 1k or more, such as 500k, 20M or 1.5G; "
+                "units are k, M, G"
+            ),
         ),
         (
             "udp://[ff02::1%eth0]:5000?interface=eth1",

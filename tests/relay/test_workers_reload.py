@@ -57,7 +57,7 @@ def test_SIGHUPReloadsWorkers(tmp_path: Path) -> None:
         relay.waitFor("(?s)(in, .*out, .*){2}\n")
         for number in (1, 2):
             os.kill(pids[number - 1], signal.SIGKILL)
-            relay.waitFor(f"worker {number} is process [0-9]+, with 1 routes and 1 outputs")
+            relay.waitFor(f"worker {number} is process [0-9]+, with 1 route and 1 output")
         flow(1, 2)
         relay.text = ""
         relay.signal(signal.SIGTERM)

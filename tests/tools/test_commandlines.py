@@ -124,7 +124,7 @@ def test_aReceiverHasItsEnds() -> None:
         ([TO, "--size=35"], "--size=35: it is 36 to 65507 bytes"),
         ([TO, "--count=0"], "--count=0: it is a whole number, 1 or more"),
         ([TO, "--seconds=-1"], "--seconds=-1: it is a number of seconds, such as 10"),
-        ([TO, "--replay=a", "--speed=0"], "--speed=0: it is a number, such as 2 or 0.5"),
+        ([TO, "--replay=a", "--speed=0"], "--speed=0: it is a number, such as 2 or 0.5, above 0"),
         ([TO, "--replay=a", "--flow=x:5"], "--flow=x:5: it is ADDRESS:PORT, such as 239.1.1.1"),
         ([TO, "nonsense"], "'nonsense' belongs to no option"),
         ([TO, "--fiel=a"], "option --fiel not recognized"),
@@ -146,7 +146,8 @@ def test_aMistakeInSendingIsALine(arguments: list[str], problem: str) -> None:
         ([], "--from is missing, such as --from udp://239.1.1.1:5000"),
         (["--from=tcp://1.2.3.4:5"], "tcp:// is not known here"),
         ([FROM, "--silence=no"], "--silence=no: it is a number of seconds, such as 10"),
-        ([FROM, "--wait=0"], "--wait=0: it is a number of seconds"),
+        ([FROM, "--wait=0"], "--wait=0: it is a number of seconds, such as 10, above 0"),
+        ([FROM, "--json=a", "--json=b"], "--json is there twice: leave one out"),
         ([FROM, "--count=1.5"], "--count=1.5: it is a whole number, 1 or more"),
     ],
 )

@@ -122,7 +122,7 @@ def replaceBuilt(name: str, wrap: Wrap | None) -> None:
 def run(names: list[str], wanted: Callable[[str], bool], file: TextIO) -> None:
     """Run tests whose ids are wanted; write id, outcome and details of each as a line of JSON."""
     from twisted.trial.reporter import VerboseTextReporter
-    from twisted.trial.runner import TestLoader, TrialRunner
+    from twisted.trial.runner import ErrorHolder, TestLoader, TrialRunner
     from twisted.trial.unittest import TestSuite
 
     class Recorder(VerboseTextReporter):
@@ -162,7 +162,11 @@ def run(names: list[str], wanted: Callable[[str], bool], file: TextIO) -> None:
             self._noted = (outcome, text)
 
     loaded: Any = TestLoader().loadByNames(names, recurse=True)
-    tests = [test for test in leaves(loaded) if wanted(test.id())]
+    every = list(leaves(loaded))
+    for test in every:
+        if isinstance(test, ErrorHolder) and test.id() in names:
+            raise SystemExit(f"{test.id()} cannot be loaded:\n{test.error[1]}")
+    tests = [test for test in every if wanted(test.id())]
     TrialRunner(Recorder, workingDirectory="trial").run(TestSuite(tests))
 
 

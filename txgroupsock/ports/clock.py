@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.python.runtime import seconds as timeOfDay
 from zope.interface import directlyProvides, implementer, providedBy
 
+from txgroupsock.primitives.checks import wrongKind
 from txgroupsock.primitives.timerdescriptor import HAS_TIMERS, TimerDescriptor
 
 _monotonic: Final = time.monotonic
@@ -46,7 +47,11 @@ def makeSteady(reactor: Any) -> None:
 
     What is to be called already keeps its distance.  C{reactor.seconds()} is no date any more: an
     access log of twisted.web's would have wrong ones.
+
+    @raise TypeError: it is no reactor.
     """
+    if not callable(getattr(reactor, "getDelayedCalls", None)):
+        raise wrongKind("reactor", reactor, "a reactor")
     if isSteady(reactor):
         return
     shift = _monotonic() - reactor.seconds()

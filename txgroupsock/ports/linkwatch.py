@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import (
     NETLINK_ADD_MEMBERSHIP,
     RTMGRP_CHANGES,
@@ -67,6 +68,7 @@ class LinkWatch:
         """Whether it looks by itself, since the kernel does not tell."""
         return bool(self._listeners) and self._messages is None
 
+    @checked
     def add(self, changed: Changed, *, routes: bool = False) -> None:
         """
         Call somebody after changes from now on.

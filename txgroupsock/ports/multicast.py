@@ -180,6 +180,7 @@ class MulticastTransport:
         """Whether members on this host hear what this port sends to their group."""
         return getMulticastLoop(self.socket)
 
+    @checked
     def setLoopbackMode(self, mode: bool) -> None:  # noqa: FBT001 - Twisted's interface
         """Whether members on this host hear what this port sends to their group."""
         setMulticastLoop(self.socket, enabled=bool(mode))

@@ -25,7 +25,7 @@ from attrs import Attribute
 from attrs.validators import and_
 from zope.interface.interface import InterfaceClass, Method
 
-from txgroupsock.primitives.checks import wrongKind
+from txgroupsock.primitives.checks import withArticle, wrongKind
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -199,4 +199,4 @@ def _word(kind: Any) -> str:
         return f"a list, each of {_inWords(items)}, also of a single one: [...]"
     if isinstance(kind, InterfaceClass):
         return f"an object that provides {kind.__name__}"
-    return f"a {kind.__name__}"
+    return withArticle(kind.__name__)

@@ -61,9 +61,10 @@ def wrongKind(name: str, value: object, wanted: str) -> TypeError:
     shown = repr(value)
     if len(shown) > 80:
         shown = f"{shown[:77]}..."
-    what = "" if value is None else f", {_withArticle(type(value).__name__)}"
+    what = "" if value is None else f", {withArticle(type(value).__name__)}"
     return TypeError(f"{name} is {shown}{what}: it has to be {wanted}")
 
 
-def _withArticle(noun: str) -> str:
+def withArticle(noun: str) -> str:
+    """C{a Route}, C{an Environment}."""
     return f"{'an' if noun[0] in 'aeiouAEIO' else 'a'} {noun}"

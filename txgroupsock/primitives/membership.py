@@ -300,6 +300,12 @@ def _filterOf(sock: socket.socket, membership: Membership) -> SourceFilter | Non
         return None
 
 
+def _hearsChosen(sock: socket.socket, membership: Membership) -> bool:
+    """Whether the group is joined from chosen sources, and any source was asked for."""
+    held = _filterOf(sock, membership) if membership.source is None else None
+    return held is not None and held.isInclude
+
+
 _NO_MEMBER = "this socket is not a member"
 _NO_ANY_SOURCE_MEMBER = "this socket is not a member that hears any source"
 _NOT_JOINED = (errno.EADDRNOTAVAIL, errno.EINVAL)
@@ -326,6 +332,8 @@ def _refused(
     reason, advice = _REASONS.get((verb, number)), ""
     if number in (errno.ENOBUFS, errno.ENOMEM):
         reason, advice = _limit(sock, membership, sources)
+    elif (verb, number) == ("join", errno.EADDRINUSE) and _hearsChosen(sock, membership):
+        reason, advice = "this socket hears it from chosen sources already", "leave it first"
     elif number == errno.ENODEV and not membership.interface:
         reason = "no route leads to the group"
         advice = "name an interface, or add a route for it ('ip route add ... dev ...')"

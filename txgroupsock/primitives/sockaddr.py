@@ -66,8 +66,9 @@ def wildcard(family: int) -> IPAddress:
     return parseAddress("0.0.0.0" if family == socket.AF_INET else "::")
 
 
-def isSSM(address: IPAddress) -> bool:
+def isSSM(address: str | IPAddress) -> bool:
     """Whether a group is in the source-specific range: 232/8 or FF3x::/32 (RFC 4607 section 1)."""
+    address = parseAddress(address)
     packed = address.packed
     if address.version == 4:
         return packed[0] == 232
@@ -133,16 +134,17 @@ def indexFromDigits(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
-def toSocketAddress(address: IPAddress, port: int) -> SocketAddress:
+def toSocketAddress(address: str | IPAddress, port: int) -> SocketAddress:
     """
     The tuple for C{bind}, C{connect} and C{sendto}, with the scope kept.
 
     CPython drops C{%scope} from a 2-tuple, so IPv6 always gets all four fields.
 
-    @raise AddressError: there is no such port.
-    @raise TypeError: the port is no whole number.
+    @raise AddressError: there is no such port, or it is no address.
+    @raise TypeError: the port is no whole number, or the address neither text nor an address.
     @raise UnknownInterface: no interface has the name in the scope.
     """
+    address = parseAddress(address)
     if not 0 <= wholeNumber("the port", port, None) <= 0xFFFF:
         raise AddressError(
             errno.EINVAL, f"use port {port} of {address}", reason="ports are from 0 to 65535"

@@ -67,3 +67,8 @@ def bitRate(bits: float) -> str:
             return f"{bits:.1f} {unit}"
         bits /= 1000
     return f"{bits:.2f} Gbit/s"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many: C{1 route}, C{2,000 routes}."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -141,19 +141,27 @@ class Feedback:
             return
         self._said.add((output, node))
         if isBridge:
-            text = "bridge: {node} leaves alone what {output} sends, for that is there already"
-            self._log.info(text, node=node, output=output)
+            text = (
+                "bridge: {node} hears what {output}, the other half, sends; it does not send that "
+                "back, and counts it as loop"
+            )
+            self._log.info(text, node=_named(node), output=_named(output))
             return
         self._log.warn(
             "loop: {node} hears {output}, which sends what {feeder} receives, and relaying that "
             "would send it round and round; it is dropped here and counted as loop. Have the "
             "output send elsewhere, or the input name its source",
-            node=node,
-            output=output,
-            feeder=" or ".join(sorted(str(each) for each in self._feeders[output])),
+            node=_named(node),
+            output=_named(output),
+            feeder=" or ".join(sorted(_named(each) for each in self._feeders[output])),
         )
 
     def _forgetPaths(self) -> None:
         """What was learned may be wrong now, and is learned again from the next run."""
         self._paths.clear()
         self._said.clear()
+
+
+def _named(part: object) -> str:
+    """An input or output as the operator knows it: by its URL."""
+    return str(getattr(part, "model", part))

@@ -48,4 +48,7 @@ class Quantity:
             number = round(float(found[1]) * self.units.get(found[2], 1), 12)
             if self.least <= number <= self.most:
                 return number
+        elif found is not None:
+            units = ", ".join(filter(None, self.units))
+            raise ValueError(f"{text} is not {self.words}; units are {units}")
         raise ValueError(f"{text} is not {self.words}")

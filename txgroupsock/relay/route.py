@@ -62,7 +62,7 @@ class Route:
         self._closing = DeferredLock()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name or self.input!r}>"
+        return f"<{type(self).__name__} {self.name or getattr(self.input, 'model', self.input)}>"
 
     @classmethod
     @checked
@@ -121,7 +121,9 @@ class Route:
         @raise OSError: one of them could not be opened; then none stays open.
         @raise RuntimeError: it is open already, or not all of it is closed yet.
         """
-        needClosed(self, self.isOpen or self._closing.locked)
+        if self._closing.locked:
+            raise RuntimeError(f"{self!r} is closing: wait for closeRoute()'s Deferred")
+        needClosed(self, self.isOpen)
         receivers: list[IRunReceiver] = [*map(_Guarded, self.stages), self]
         with ExitStack() as opened:
             if isShare(self.input):

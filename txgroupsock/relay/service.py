@@ -26,6 +26,8 @@ class StartError(Restorable, SystemExit, Exception):
     """
 
     def __init__(self, problem: object) -> None:
+        if isinstance(problem, OSError) and problem.filename is None:
+            problem = problem.strerror or problem  # without its number
         lines = str(problem).splitlines() or [""]
         SystemExit.__init__(self, "\n".join(f"groupsock-relay: {each}" for each in lines))
 

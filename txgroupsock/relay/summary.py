@@ -53,10 +53,11 @@ def _viewers(model: ViewersModel) -> Iterator[str]:
 
 def _admin(model: AdminModel) -> Iterator[str]:
     if model.endpoints:
-        who = "who has a token" if model.tokens else "nobody, without tokens,"
+        who = "who has a token may" if model.tokens else "nobody may"
+        why = "" if model.tokens else ", as there are no tokens"
         yield (
             f"status, API and metrics would be served on {' and '.join(model.endpoints)}, "
-            f"{_who(model.readers)}; {who} may change routes"
+            f"{_who(model.readers)}; {who} change routes{why}"
         )
 
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.ports.clock import steady
-from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.counters import Counters, counted
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
 from txgroupsock.relay.workerprocess import START_PATIENCE, Events, WorkerProcess
@@ -196,12 +196,12 @@ class Worker:
     def logStart(self) -> None:
         """Say what there is."""
         self._log.info(
-            "worker {number} is process {process.pid}, with {routes} routes and {outputs} outputs; "
+            "worker {number} is process {process.pid}, with {routes} and {outputs}; "
             "reactor class: {process.reactor}",
             number=self.number,
             process=self.process,
-            routes=len(self.share.routes),
-            outputs=sum(len(each.outputs) for each in self.share.routes),
+            routes=counted(len(self.share.routes), "route"),
+            outputs=counted(sum(len(each.outputs) for each in self.share.routes), "output"),
         )
 
     # Other routes

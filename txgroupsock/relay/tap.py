@@ -111,6 +111,12 @@ class Options(usage.Options):
         self["redundancy"] = {}  # which of the routes are a merge or a failover
         self["doctor"] = None  # URLs of inputs to examine, besides routes
 
+    def __setitem__(self, name: str, value: object) -> None:
+        # Twisted takes the last of several, and says nothing of the others.
+        if isinstance(value, str) and self.get(name) is not None:
+            raise usage.UsageError(f"--{name} is there twice: leave one out")
+        super().__setitem__(name, value)
+
     def opt_from(self, url: str) -> None:
         """The URL of an input; repeat for further sources of the same group, or for legs."""
         if not self["routes"] or self["routes"][-1][1]:

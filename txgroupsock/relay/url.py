@@ -16,7 +16,7 @@ from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
 
 _SHAPE = "udp://[source@]address:port[?interface=NAME&...]"
-_OPTIONS = ("interface", "ttl", "dscp", "latency", "rate", "refresh")
+_OPTIONS = ("interface", "latency", "refresh", "ttl", "dscp", "rate")
 
 # Not a general URL parser's: those take the colons of an IPv6 source for those of a password,
 # and know no scope in an address (RFC 6874; most people write its % as it is, not as %25).
@@ -139,7 +139,11 @@ def _options(text: str, query: str) -> dict[str, str]:
     for each in query.split("&") if query else ():
         key, _, value = each.partition("=")
         if key not in _OPTIONS:
-            raise URLError(text, f"unknown option {key!r}; there are {', '.join(_OPTIONS)}")
+            raise URLError(
+                text,
+                f"unknown option {key!r}; there are interface, of an input also latency and "
+                "refresh, and of an output ttl, dscp and rate",
+            )
         if key in options:
             raise URLError(text, f"the option {key!r} is there twice; leave one out")
         if not value:

@@ -33,7 +33,15 @@ class ToolOptions(usage.Options):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
+        self._given: set[str] = set()
         self["urls"] = []
+
+    def __setitem__(self, name: str, value: object) -> None:
+        # Twisted takes the last of several, and says nothing of the others.
+        if isinstance(value, str) and name in self._given:
+            raise usage.UsageError(f"--{name} is there twice: leave one out")
+        self._given.add(name)
+        super().__setitem__(name, value)
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -106,7 +114,7 @@ class ToolOptions(usage.Options):
         if text is None:
             return None
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not (isZeroed or float(text)):
-            raise usage.UsageError(f"--{name}={text}: {what}")
+            raise usage.UsageError(f"--{name}={text}: {what}{'' if isZeroed else ', above 0'}")
         return float(text)
 
     def _seconds(self, name: str, *, isZeroed: bool = False) -> float | None:

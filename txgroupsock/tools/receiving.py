@@ -76,6 +76,7 @@ class ReceiveService(Service):
         self._carrier = Carrier()
         self._isDone = self._isEnding = False
         self._problem = ""
+        self._within = ""
 
     def privilegedStartService(self) -> None:
         """
@@ -164,7 +165,7 @@ class ReceiveService(Service):
         quiet = now - seen.latest
         if seen.began is None:
             if plan.wait is not None and now - (self._opened or 0.0) >= plan.wait:
-                self._log.warn("nothing has come within {seconds:g} s", seconds=plan.wait)
+                self._within = f" within {plan.wait:g} s"
                 self.end()
         elif (plan.silence and quiet >= plan.silence) or (seen.isAll and quiet >= self.settling):
             seen.isOver = True
@@ -194,7 +195,7 @@ class ReceiveService(Service):
 
     def _finish(self) -> None:
         result = self.toJSON()
-        self._log.info("{line}", line=_summary(result))
+        self._log.info("{line}{within}", line=_summary(result), within=self._within)
         try:
             self._result.write(result)
         except OSError as error:

@@ -156,14 +156,17 @@ def test_mistakesHaveLineKeyAndRemedy() -> None:
             "12: health.silence: it is a whole number, and should be a time of 1ms or more, such "
             f'as "5s", in quotes; {none}'
         ),
-        f'13: health.rtpLoss: 1 is not a share from 0% to 100%, such as "0.5%"; {none}',
+        (
+            '13: health.rtpLoss: 1 is not a share from 0% to 100%, such as "0.5%"; units are %; '
+            f"{none}"
+        ),
         f"14: health.kernelDrops: -1 is not a whole number from 0 to 1000000000; {none}",
         "15: health.rtp: it is a whole number, and should be true or false",
         "16: health.command[1]: it should be a text in quotes, and the first not empty",
         "16: health.command[2]: it should be a text in quotes, and the first not empty",
         (
-            "17: health.url: it is no such URL; it should be a URL to post to, such as "
-            f'"http://127.0.0.1:9000/alarm"; {none}'
+            "17: health.url: it should be a URL to post to, such as "
+            f'"http://127.0.0.1:9000/alarm"; http:// and https:// only; {none}'
         ),
         "18: health.clockRates.128: it is no RTP payload type; these are 0 to 127 (RFC 3550)",
         "18: health.clockRates.97: 0 is not a whole number from 1 to 1000000000",

@@ -55,7 +55,7 @@ def test_theFirstLinesSayHowItIs() -> None:
     assert title == f"ready  up 1:06:40  {URL}  txgroupsock 0.1.0"
     assert sums == (
         "5 routes (1 disabled)  in 42.1 Mbit/s  out 73.7 Mbit/s  6 drops/s  2 warnings  "
-        "1 of 500 viewers, 1 channels, 1 refused"
+        "1 of 500 viewers, 1 channel, 1 refused"
     )
     assert shown(document(isReady=False))[0].startswith("NOT READY")
 
@@ -64,7 +64,7 @@ def test_sumsStayWhole() -> None:
     """Where they do not fit in one line, a second one begins with a whole one of them."""
     lines = shown(fullDocument(), cells=80)
     assert lines[1].endswith("6 drops/s  2 warnings")
-    assert lines[2] == "1 of 500 viewers, 1 channels, 1 refused"
+    assert lines[2] == "1 of 500 viewers, 1 channel, 1 refused"
     assert "ROUTE" in shown(fullDocument(), cells=80, height=11)[2]
 
 

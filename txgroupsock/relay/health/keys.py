@@ -90,7 +90,7 @@ class HookURL:
             or " " in str(value)
         ):
             # Nothing of it is told: there may be tokens in it.
-            yield path, f"it is no such URL; it should be {self.words}"
+            yield path, f"it should be {self.words}; http:// and https:// only"
 
     def schema(self) -> dict[str, Any]:
         """See L{Kind}."""

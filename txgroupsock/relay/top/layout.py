@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from attrs import field, frozen
 
-from txgroupsock.relay.counters import bitRate
+from txgroupsock.relay.counters import bitRate, counted
 from txgroupsock.relay.top.snapshot import Part, Route, Snapshot
 from txgroupsock.relay.top.table import Table, short
 from txgroupsock.relay.top.text import cut, left, width, wrapped
@@ -125,13 +125,13 @@ def _sums(snapshot: Snapshot) -> list[str]:
         f"in {bitRate(sum(route.bitsIn for route in routes))}",
         f"out {bitRate(sum(route.bitsOut for route in routes))}",
         f"{short(sum(route.drops for route in routes))} drops/s",
-        f"{sum(route.warnings for route in routes):,} warnings",
+        counted(sum(route.warnings for route in routes), "warning"),
     ]
     viewers = snapshot.viewers
     if viewers is not None:
         said.append(
-            f"{viewers.watching:,} of {viewers.limit:,} viewers, {viewers.channels:,} channels, "
-            f"{viewers.refused:,} refused"
+            f"{viewers.watching:,} of {viewers.limit:,} viewers, "
+            f"{counted(viewers.channels, 'channel')}, {viewers.refused:,} refused"
         )
     return said
 

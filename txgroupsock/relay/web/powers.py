@@ -35,7 +35,7 @@ def checkPowers(
     if url and url != healthBefore.get("url") and not _isHost(url, admin.hookHosts):
         raise Refusal(
             403,
-            "alarms are posted to hosts only that [admin] hookHosts has in the configuration file",
+            "a route given by the API may post alarms only to the hosts in [admin] hookHosts",
         )
     record = _tableIn(table, "record")
     folder = record.get("folder")
@@ -48,8 +48,8 @@ def checkPowers(
     if not any(os.path.commonpath([real, root]) == root for root in roots):
         raise Refusal(
             403,
-            "files are made in folders only that [admin] recordingFolders has in the "
-            "configuration file, and within these",
+            "a route given by the API may record only within the folders in [admin] "
+            "recordingFolders",
         )
     return {**table, "record": {**record, "folder": real}}
 
