@@ -101,7 +101,7 @@ def test_aFromAfterAToBeginsAnotherRoute() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "seconds"),
-    [(["--demo"], 0.0), (["--demo=3"], 3.0), (["--demo=0.5"], 0.5)],
+    [(["--demo"], 0.0), (["--demo=3"], 3.0), (["--demo", "--demo=0.5"], 0.5)],
 )
 def test_theDemonstrationMayHaveALength(arguments: list[str], seconds: float) -> None:
     """--demo runs until interrupted, --demo=SECONDS for that long."""
@@ -154,7 +154,7 @@ def test_theRoutesMayBeSharedOutAmongProcesses(arguments: list[str], kind: type)
                 [f"{name}=a", f"{name}=b"],
                 f"{name} is there twice: leave one out; {HINT}",
             )
-            for name in ("--admin", "--config", "--viewers", "--workers", "--demo")
+            for name in ("--admin", "--config", "--viewers", "--workers")
         ),
         (["--demo=soon"], f"--demo=soon: the seconds to run are a number, such as 10; {HINT}"),
         (["--demo=-1"], f"--demo=-1: the seconds to run are a number, such as 10; {HINT}"),

@@ -112,8 +112,9 @@ class Options(usage.Options):
         self["doctor"] = None  # URLs of inputs to examine, besides routes
 
     def __setitem__(self, name: str, value: object) -> None:
-        # Twisted takes the last of several, and says nothing of the others.
-        if isinstance(value, str) and self.get(name) is not None:
+        # Twisted takes the last of several, and says nothing of the others.  That is right for
+        # one only, which whoever calls another command line may say again: make demo ARGS=--demo=3
+        if name != "demo" and isinstance(value, str) and self.get(name) is not None:
             raise usage.UsageError(f"--{name} is there twice: leave one out")
         super().__setitem__(name, value)
 
