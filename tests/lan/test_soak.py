@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -172,8 +173,11 @@ def resident(pid: int) -> int:
 
 def descriptors(pid: int) -> list[str]:
     """What a process has open, by kind."""
-    links = Path(f"/proc/{pid}/fd").iterdir()
-    return sorted(re.sub(r"\d+", "", os.readlink(link)) for link in links)
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            found.append(re.sub(r"\d+", "", os.readlink(link)))
+    return sorted(found)
 
 
 @pytest.mark.timeout(SECONDS + 60)
