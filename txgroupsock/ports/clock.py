@@ -45,8 +45,9 @@ def makeSteady(reactor: Any) -> None:
     Have a reactor, and all that is Twisted's on it, measure monotonic time; for the process whose
     reactor it is to decide.
 
-    What is to be called already keeps its distance.  C{reactor.seconds()} is no date any more: an
-    access log of twisted.web's would have wrong ones.
+    Its clock goes on from where it is, so what is to be called already keeps its distance, also
+    where this is called by the reactor.  C{reactor.seconds()} is no date any more once the system's
+    clock is set, such as those in an access log of twisted.web's.
 
     @raise TypeError: it is no reactor.
     """
@@ -54,11 +55,19 @@ def makeSteady(reactor: Any) -> None:
         raise wrongKind("reactor", reactor, "a reactor")
     if isSteady(reactor):
         return
-    shift = _monotonic() - reactor.seconds()
-    reactor.seconds = _monotonic
-    for each in reactor.getDelayedCalls():
-        each.seconds = _monotonic
-        each.delay(shift)
+    reactor.seconds = _Continued(reactor.seconds())
+    for call in reactor.getDelayedCalls():
+        call.seconds = reactor.seconds
+
+
+class _Continued:
+    """Monotonic time, counted on from what a clock said."""
+
+    def __init__(self, said: float) -> None:
+        self._ahead = said - _monotonic()
+
+    def __call__(self) -> float:
+        return self._ahead + _monotonic()
 
 
 def steady(reactor: Any) -> Any:
@@ -78,7 +87,8 @@ def exact(reactor: Any) -> Any:
     A reactor as L{steady} has it, with a timer of its own if possible: a call is 0.1 ms late
     instead of 0.5 (epoll and poll wait for whole milliseconds, rounded up).
     """
-    isReal = getattr(reactor, "seconds", None) in (*_TIMES_OF_DAY, _monotonic)
+    seconds = getattr(reactor, "seconds", None)
+    isReal = seconds in _TIMES_OF_DAY or isinstance(seconds, _Continued)
     if isReal and _canWatchTimers(reactor):
         return SteadyReactor(reactor, _EXACT)
     return reactor

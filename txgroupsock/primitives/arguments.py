@@ -31,8 +31,6 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _Check = Callable[[str, Any], None]
 
-_NUMBERS = (int, float)
-
 
 def checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """A function whose arguments are looked at before it is called."""
@@ -105,16 +103,26 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
     if not all(map(_canLook, kinds)):
         return None
 
+    # What an annotation says is found out here, once: a file may have a hundred thousand values.
+    looks = [(_fitting(kind), _lookingInto(kind)) for kind in kinds]
+    plain = frozenset(kinds) if all(map(_isPlain, kinds)) else frozenset()
+
     def check(name: str, value: Any) -> None:
-        for each in kinds:
-            if _fits(each, value):
-                _lookInto(each, name, value)
-                return
-        if isinstance(value, bytes | bytearray) and len(kinds) == 1 and kinds[0] is bytes:
+        if type(value) in plain:
             return
+        for fits, look in looks:
+            if fits(value):
+                if look is not None:
+                    look(name, value)
+                return
         raise wrongKind(name, value, _inWords(kinds))
 
     return check
+
+
+def _isPlain(kind: Any) -> bool:
+    """Whether nothing more is to be looked at in what is of just that type."""
+    return isinstance(kind, type) and typing.get_origin(kind) is None and kind is not float
 
 
 def _isUnion(hint: Any) -> bool:
@@ -136,42 +144,67 @@ def _canLook(kind: Any) -> bool:
     return isOurs and kind is not socket.socket  # there are others that do
 
 
-def _fits(kind: Any, value: Any) -> bool:
+def _fitting(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of a kind."""
     if isinstance(kind, InterfaceClass):
-        return not isinstance(value, type) and all(
-            callable(getattr(value, name, None))
+        methods = [
+            name
             for name, member in kind.namesAndDescriptions(all=True)
             if isinstance(member, Method)
+        ]
+        return lambda value: (
+            not isinstance(value, type)
+            and all(callable(getattr(value, name, None)) for name in methods)
         )
     if hasattr(kind, "makeConnection"):  # Twisted asks nothing more of a protocol
-        return hasattr(value, "makeConnection") and not isinstance(value, type)
+        return lambda value: hasattr(value, "makeConnection") and not isinstance(value, type)
     if kind is bool:
-        return isinstance(value, int) and value in (0, 1)
+        return lambda value: isinstance(value, int) and value in (0, 1)
     if kind is int:
-        return not isinstance(value, bool) and hasattr(value, "__index__")
+        return lambda value: not isinstance(value, bool) and hasattr(value, "__index__")
     if kind is float:
-        isNumber = hasattr(value, "__index__") or hasattr(value, "__float__")
-        return isNumber and not isinstance(value, bool)
+        return _isNumber
+    if kind is bytes:
+        return lambda value: isinstance(value, bytes | bytearray)
     origin = typing.get_origin(kind) or kind
     if origin is Callable:
-        return callable(value)
+        return callable
     if origin is Iterable or (origin is not kind and issubclass(origin, Collection)):
-        # What is told apart is one from several: a tuple does where a list is asked for.
-        isText = isinstance(value, str | bytes | bytearray)
-        isMapping = hasattr(value, "keys")
-        return isinstance(value, Iterable) and not isText and isMapping == hasattr(origin, "keys")
-    return isinstance(value, origin)
+        wantsMapping = hasattr(origin, "keys")
+        return lambda value: _isSeveral(value) and hasattr(value, "keys") == wantsMapping
+    return lambda value: isinstance(value, origin)
 
 
-def _lookInto(kind: Any, name: str, value: Any) -> None:
-    """Look at the number that something is, or at the items of a list."""
-    if kind is float and not math.isfinite(value):
+def _isNumber(value: Any) -> bool:
+    isOne = hasattr(value, "__index__") or hasattr(value, "__float__")
+    return isOne and not isinstance(value, bool)
+
+
+def _isSeveral(value: Any) -> bool:
+    """What is told apart is one from several: a tuple does where a list is asked for."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray)
+
+
+def _lookingInto(kind: Any) -> _Check | None:
+    """What looks at the number that something is, or at the items of a list."""
+    if kind is float:
+        return _isFinite
+    items = [item for item in typing.get_args(kind) if item is not Ellipsis]
+    check = _checkOf(items[0], {}) if len(items) == 1 else None
+    if check is None:
+        return None
+
+    def look(name: str, value: Any) -> None:
+        if isinstance(value, list | tuple | set | frozenset):
+            for number, item in enumerate(value):
+                check(f"{name}[{number}]", item)
+
+    return look
+
+
+def _isFinite(name: str, value: Any) -> None:
+    if not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}: it has to be a finite number")
-    items = [each for each in typing.get_args(kind) if each is not Ellipsis]
-    isList = len(items) == 1 and isinstance(value, list | tuple | set | frozenset)
-    if isList and (check := _checkOf(items[0], {})) is not None:
-        for number, item in enumerate(value):
-            check(f"{name}[{number}]", item)
 
 
 _WORDS = {

@@ -12,7 +12,6 @@ import pytest_twisted
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import ProcessProtocol
 
-from tests.conftest import REACTOR
 from tests.relay.support import freePort
 from tests.relay.viewers.support import (
     HOST,
@@ -93,9 +92,6 @@ async def test_aClientThatHasEndedSendingIsServedByTCP(reactor: Any, stream: Str
 
 
 @pytest.mark.parametrize("isHTTP", [True, False], ids=["HTTP", "TCP"])
-@pytest.mark.skipif(
-    REACTOR == "uvloop", reason="uvloop does not always tell that a program has ended"
-)
 @pytest_twisted.ensureDeferred
 async def test_programsWithoutInputAreServed(reactor: Any, stream: Stream, isHTTP: bool) -> None:
     """Such as socat and curl with </dev/null; once they have gone, so have their viewers."""

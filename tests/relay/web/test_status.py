@@ -13,7 +13,6 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.conftest import REACTOR
 from tests.relay.support import Listener, freePort, send, until, url
 from tests.relay.viewers.support import Client
 from tests.relay.web.running import HOST, NOWHERE, Running, routeText, running
@@ -166,9 +165,6 @@ async def test_aListenerThatTakesNothingMissesSome(reactor: Any, tmp_path: Path)
         await client.until(reactor, lambda: client.data.count(b"event: status\n") > already + 2)
 
 
-@pytest.mark.skipif(
-    REACTOR == "uvloop", reason="uvloop does not tell a client that has paused of a reset"
-)
 @pytest_twisted.ensureDeferred
 async def test_aListenerThatNeverReadsLosesItsPlace(
     reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
