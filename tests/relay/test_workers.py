@@ -369,7 +369,9 @@ async def test_junkOnThePipesDoesNoHarm(reactor: Any) -> None:
         assert "worker 1 wrote: Segment\ufffdation" in lines
         run.send(0)
         await run.relayed(0)
-        assert totals(await run.status())[0] == (1, 1)
+        # The answer to the status that JUNK asks for, made before, may come in place of ours.
+        while totals(await run.status())[0] != (1, 1):
+            pass
         assert pidsOf(run.relay)[0] == pid
 
 
