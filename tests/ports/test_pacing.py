@@ -149,6 +149,38 @@ class TestGathering:
         assert port.statistics.datagramsReceived == 43
 
 
+class Slow(Runs):
+    """Takes its time for each run."""
+
+    def __init__(self, clock: MemoryReactorClock, seconds: float) -> None:
+        super().__init__()
+        self._clock, self._seconds = clock, seconds
+
+    def runReceived(self, run: Run) -> None:
+        super().runReceived(run)
+        self._clock.rightNow += self._seconds
+
+
+class TestLongTurns:
+    @pytest.mark.parametrize(("seconds", "isPaced"), [(0.00055, True), (0.0001, False)])
+    def test_whatWaitsForATurnCounts(
+        self, openSocket: OpenSocket, seconds: float, isPaced: bool
+    ) -> None:
+        """A port whose handling makes datagrams wait is paced, and one that gets trains is not."""
+        clock = MemoryReactorClock()
+        port = UDPPort(clock, Slow(clock, seconds), 0, "127.0.0.1", latency=0.001)
+        port.startListening()
+        sender = openSocket()
+        for number in range(1, 101):
+            for _ in range(3):
+                sender.sendto(b"x", addressOf(port))
+            if port in clock.getReaders():
+                port.doRead()
+            clock.rightNow = number * 0.0006
+        assert (port not in clock.getReaders()) is isPaced
+        port.connectionLost()
+
+
 class TestSharing:
     @pytest_twisted.ensureDeferred
     async def test_oneTimer(self, reactor: Any, listen: Listen, openSocket: OpenSocket) -> None:

@@ -92,7 +92,7 @@ class ReceivingTransport(HandingOver):
         failure = self._read()
         found = self.statistics.datagramsReceived - before
         if found:
-            self._woken(isLone=found == 1)
+            self._woken(found)
         return failure
 
     def _readLone(self) -> Failure | None:
@@ -128,21 +128,26 @@ class ReceivingTransport(HandingOver):
                     memory.isLent = False
             else:
                 delivery.deliver(bytes(data), size, sender)
-            self._woken(isLone=True)
+            self._woken(1)
         # Of empty ones that wait, nothing is known; one each turn would not do.
         if self._isReading and (not length or self._receiving.hasMore(self.socket)):
             self._lone = 0
             return self._read(isFirst=False)
         return None
 
-    def _woken(self, *, isLone: bool) -> None:
-        """Note what a wake-up was for."""
-        if isLone and self._readAt - self._lastReadAt > _APART:
-            self._lone += 1
-        else:
-            self._lone = 0
+    def _woken(self, found: int) -> None:
+        """
+        Note that a wake-up was for so many datagrams.
+
+        Where handling them takes the time until the next come, each waits for a turn to end, and
+        wake-ups are rarer than datagrams for that reason only: such a one counts twice.
+        """
+        since = self._readAt - self._lastReadAt
+        self._lone = self._lone + 1 if found == 1 and since > _APART else 0
         self._lastReadAt = self._readAt
         self._wakeUps += 1
+        if found > 1 and self._seconds() - self._readAt > since / 2:
+            self._wakeUps += 1
         if self._wakeUps >= WAKE_UPS:
             self._considerPacing()
 
