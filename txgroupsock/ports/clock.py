@@ -55,8 +55,11 @@ def makeSteady(reactor: Any) -> None:
         raise wrongKind("reactor", reactor, "a reactor")
     if isSteady(reactor):
         return
-    reactor.seconds = _Continued(reactor.seconds())
-    for call in reactor.getDelayedCalls():
+    calls = reactor.getDelayedCalls()
+    # Whoever has not measured any time may as well have a clock that is no Python to call.
+    isFresh = not calls and not getattr(reactor, "running", True)
+    reactor.seconds = _monotonic if isFresh else _Continued(reactor.seconds())
+    for call in calls:
         call.seconds = reactor.seconds
 
 
@@ -88,7 +91,7 @@ def exact(reactor: Any) -> Any:
     instead of 0.5 (epoll and poll wait for whole milliseconds, rounded up).
     """
     seconds = getattr(reactor, "seconds", None)
-    isReal = seconds in _TIMES_OF_DAY or isinstance(seconds, _Continued)
+    isReal = seconds in (*_TIMES_OF_DAY, _monotonic) or isinstance(seconds, _Continued)
     if isReal and _canWatchTimers(reactor):
         return SteadyReactor(reactor, _EXACT)
     return reactor

@@ -29,6 +29,11 @@ _CLOSED = frozenset({errno.EBADF, errno.ENOTSOCK})
 _LONE: Final = 16
 _APART: Final = 0.0001
 
+# Then the kernel is asked whether more waits, which takes 0.7 µs, and 3 to 5 on an idle processor:
+# after so many seconds without a wake-up, for turns may have become long, and one time in so many.
+_RARE: Final = 0.002
+_ASKS: Final = 4
+
 
 class ReceivingTransport(HandingOver):
     """
@@ -102,6 +107,7 @@ class ReceivingTransport(HandingOver):
         The short way of L{_read} and L{_take}, which costs 10 µs less, of 75 per wake-up.
         """
         receiving, delivery = self._receiving, self._delivery
+        mayHaveMore = self._lone % _ASKS == 0
         try:
             data, size, sender = receiving.receiveOne(self.socket)
         except OSError as error:
@@ -117,6 +123,7 @@ class ReceivingTransport(HandingOver):
         else:
             self._hasFailed = False
             delivery.readAt = self._readAt = self._seconds()
+            mayHaveMore = mayHaveMore or self._readAt - self._lastReadAt > _RARE
             self.statistics.datagramsReceived += 1
             self.statistics.bytesReceived += length
             if delivery.takesRuns:
@@ -130,7 +137,9 @@ class ReceivingTransport(HandingOver):
                 delivery.deliver(bytes(data), size, sender)
             self._woken(1)
         # Of empty ones that wait, nothing is known; one each turn would not do.
-        if self._isReading and (not length or self._receiving.hasMore(self.socket)):
+        if self._isReading and (
+            not length or (mayHaveMore and self._receiving.hasMore(self.socket))
+        ):
             self._lone = 0
             return self._read(isFirst=False)
         return None
