@@ -116,24 +116,25 @@ class DatagramSender:
             self._enqueue(_Waiting(packet, len(packet), target))
             return
         try:
-            self._sendOrQueue(packet, target)
+            self._sendNow(packet, target)
+        except OSError as error:
+            self._failed(packet, target, error)
         finally:
             if self._wasRefused:
                 self._tellRefused()
 
-    def _sendOrQueue(self, packet: bytes | memoryview, target: SocketAddress | None) -> None:
-        try:
-            self._sendNow(packet, target)
-        except OSError as error:
-            if error.errno in WOULD_BLOCK:
-                self._enqueue(_Waiting(packet, len(packet), target))
-                return
-            self._dropped(error.errno)
-            if error.errno == errno.EMSGSIZE:
-                raise MessageLengthError(f"{len(packet)} bytes") from error
-            if error.errno not in NETWORK_ERRORS:
-                raise _explained(packet, target, error) from error
-            self._logFirst(packet, target, error)
+    def _failed(
+        self, packet: bytes | memoryview, target: SocketAddress | None, error: OSError
+    ) -> None:
+        if error.errno in WOULD_BLOCK:
+            self._enqueue(_Waiting(packet, len(packet), target))
+            return
+        self._dropped(error.errno)
+        if error.errno == errno.EMSGSIZE:
+            raise MessageLengthError(f"{len(packet)} bytes") from error
+        if error.errno not in NETWORK_ERRORS:
+            raise _explained(packet, target, error) from error
+        self._logFirst(packet, target, error)
 
     def sendRun(self, data: bytes | memoryview, size: int, destination: Destination) -> None:
         """
