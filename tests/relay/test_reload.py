@@ -25,7 +25,8 @@ from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.reload import ReloadService
-from txgroupsock.relay.service import RelayService
+from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.threads import TookTooLong
 
 HOST = "127.0.0.1"
 NOWHERE = "udp://127.0.0.1:9"
@@ -202,6 +203,58 @@ async def test_aDiskThatHangsDoesNotKeepIt(
             service.startService()
     finally:
         over.set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aDiskThatHangsKeepsNothingFromChanging(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is not read in its time is a failed change, and later ones are made."""
+    path, over = tmp_path / "relay.toml", threading.Event()
+    path.write_text(routeText(url(HOST, freePort()), NOWHERE))
+    monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", 0.05)
+    try:
+        async with running(reactor, path) as service:
+            with monkeypatch.context() as patched, loggedLines() as lines:
+                patched.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
+                with pytest.raises(TookTooLong):
+                    await service.reload()
+            assert lines[-1] == f"{path} has not been taken over: all is as it was before"
+            last = service._control.last
+            assert last is not None
+            assert not last.isDone
+            assert "it takes more than 0.05 s" in last.text
+            monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", SECONDS)
+            assert str(await service.reload()) == "1 unchanged"
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("problem", [ValueError("a bug"), StartError("x"), SystemExit(1)])
+@pytest_twisted.ensureDeferred
+async def test_whateverIsRaisedIsAFailedChange(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    """It is logged and recorded as such, whatever raised it, and the next is made."""
+    path = tmp_path / "relay.toml"
+    path.write_text(routeText(url(HOST, freePort()), NOWHERE))
+
+    def fail(*_: object) -> None:
+        raise problem
+
+    async with running(reactor, path) as service:
+        for place in ("config.configurationOf", "config.contentOf"):
+            with monkeypatch.context() as patched, loggedLines() as lines:
+                patched.setattr(f"txgroupsock.relay.{place}", fail)
+                with pytest.raises((type(problem), ConfigurationError)):
+                    await service.reload()
+            last = service._control.last
+            assert last is not None
+            assert not last.isDone
+            assert any(f"{path} has not been taken over" in each for each in lines)
+            await service.reload()
+            assert service._control.last is not None
+            assert service._control.last.isDone
 
 
 @pytest_twisted.ensureDeferred

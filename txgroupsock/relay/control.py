@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -12,10 +12,12 @@ from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
-from txgroupsock.relay.config import ConfigurationError
+from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError
 from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
+
+_MOST_HANGING: Final = 16  # disks that hang, of changes that were given up
 
 
 class ChangeRefused(Exception):
@@ -66,7 +68,7 @@ class Control:
         self.viewers = viewers
         self.last: ChangeStatus | None = None
         self.changed: list[Callable[[Outcome], None]] = []
-        self._threads = Threads(reactor)
+        self._threads = Threads(reactor, _MOST_HANGING)
         self._reading: Deferred[Configuration] | None = None
         self._changing = DeferredLock()
 
@@ -112,7 +114,7 @@ class Control:
         except ChangeRefused as error:
             log.info("{name}: {error}", name=name, error=error)
             raise
-        except Exception as error:
+        except BaseException as error:
             log.failure("{name} has not been taken over, which is a bug", name=name)
             self._record(False, f"{name} has not been taken over: it failed with {error!r}")
             raise
@@ -136,7 +138,7 @@ class Control:
         return outcome
 
     async def _made(self, make: Callable[[], Configuration]) -> Configuration:
-        self._reading = self._threads.run(make)
+        self._reading = self._threads.run(make, MOST_SECONDS)
         try:
             return await self._reading
         except CancelledError:

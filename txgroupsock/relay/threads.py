@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
+import errno
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.errors import Restorable
+
 Result = TypeVar("Result")
+
+PATIENCE: Final = 10.0
+"""Seconds that a disk or a name server may take before what it is for is given up."""
 
 _MOST_WAITING: Final = 10_000
 
 
 class TooMuchWaits(RuntimeError):
     """More is waiting for a thread than could be done in any useful time."""
+
+
+class TookTooLong(Restorable, TimeoutError):
+    """Something was not done in the time that it had; it may still go on, for nobody."""
+
+    def __init__(self, seconds: float) -> None:
+        """@param seconds: what it had."""
+        super().__init__(
+            errno.ETIMEDOUT,
+            f"it takes more than {seconds:g} s; look for a disk that hangs, or a name server that "
+            "does not answer",
+        )
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """
+    Do something here and now, and wait no longer than so many seconds for it: where no reactor
+    turns, as before a start.
+
+    @return: what it returns; what it raises is raised.
+    @raise TookTooLong: it goes on in a thread that the end of the process does not wait for.
+    """
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - it is for who asked
+            ended.put((None, error))
+
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    try:
+        result, error = ended.get(timeout=seconds)
+    except queue.Empty:
+        raise TookTooLong(seconds) from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
 
 
 class Threads:
@@ -32,7 +81,7 @@ class Threads:
 
     def __init__(self, reactor: Any, most: int = 4) -> None:
         """
-        @param reactor: provides C{IReactorFromThreads}.
+        @param reactor: provides C{IReactorFromThreads}, and C{IReactorTime} for what has a limit.
         @param most: how many run at a time.
         """
         self._reactor = reactor
@@ -40,15 +89,23 @@ class Threads:
         self._running = 0
         self._waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
 
-    def run(self, work: Callable[[], Result]) -> Deferred[Result]:
+    def run(self, work: Callable[[], Result], seconds: float | None = None) -> Deferred[Result]:
         """
         Have something done.
 
+        @param seconds: after which nobody waits for it any more; L{None} if somebody always does.
         @return: fires in the reactor's thread with what it returns, or fails with what it raises;
-            with L{TooMuchWaits} or L{RuntimeError} if there is no thread for it.  Cancelled, it
-            is not begun; if it has been, what becomes of it is of no interest.
+            with L{TooMuchWaits} or L{RuntimeError} if there is no thread for it, and with
+            L{TookTooLong} if its time is over.  Cancelled, it is not begun; if it has been, what
+            becomes of it is of no interest.
         """
         done: Deferred[Result] = Deferred(self._cancelled)
+        if seconds is not None:
+
+            def tooLong(_result: Any, _seconds: float) -> NoReturn:
+                raise TookTooLong(seconds)
+
+            done.addTimeout(seconds, steady(self._reactor), tooLong)
         if len(self._waiting) >= _MOST_WAITING:
             done.errback(TooMuchWaits(f"{_MOST_WAITING:,} others wait for a thread"))
             return done

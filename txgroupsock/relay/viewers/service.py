@@ -17,6 +17,7 @@ from txgroupsock.relay.http import BoundedSite
 from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
@@ -25,6 +26,7 @@ from txgroupsock.relay.viewers.tcp import StreamFactory
 from txgroupsock.relay.viewers.web import StreamRequest, StreamResource
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
+_MOST_WAITED_FOR = 16  # disks and name servers that hang, of endpoints that were given up
 
 
 class ViewerService(Service):
@@ -55,6 +57,7 @@ class ViewerService(Service):
         """
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
+        self._threads = Threads(self._reactor, _MOST_WAITED_FOR)
         self._inputs = inputs or SharedInputs(self._reactor)
         self._listenings: list[Listening] = []
         self._change: ViewersChange | None = None
@@ -165,9 +168,8 @@ class ViewerService(Service):
         factory: Any = self._site
         if stream is not None:
             factory = StreamFactory(self._channels, stream, self._refused)
-        return Listening(
-            self._reactor, endpoint, factory, "viewers may connect to {address}", stream
-        )
+        text = "viewers may connect to {address}"
+        return Listening(self._reactor, endpoint, factory, text, stream, self._threads)
 
     def _close(self) -> Deferred[Any]:
         self._isOpen = False
