@@ -86,7 +86,11 @@ class Relay:
         atTheEnd = self.status()
         closed = [each.closeRoute() for each in self.routes]
         changed = self._changing.run(lambda: None)
-        return gatherResults([*closed, changed]).addCallback(lambda _: atTheEnd)
+        closing: Deferred[Any] = gatherResults([*closed, changed])
+        if self._hooks is not None:
+            # A command for alarms is not to outlive the relay.
+            closing.addBoth(self._hooks.endedAfter)
+        return closing.addCallback(lambda _: atTheEnd)
 
     def change(
         self, model: RelayModel, agree: Callable[[], Awaitable[bool]] | None = None
