@@ -259,8 +259,9 @@ def fileProblem(text: str) -> str | None:
 
 def inWords(error: object) -> str:
     """What went wrong, in one line."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:
-        return " ".join(str(error.strerror).split())
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return " ".join(f"{where}{error.strerror}".split())
     args = getattr(error, "args", ())
     if args and isinstance(args[0], list):  # as OpenSSL's errors have it: library, function, reason
         reasons = [str(each[-1]) for each in args[0] if isinstance(each, tuple) and each]

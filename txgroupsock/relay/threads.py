@@ -59,11 +59,13 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
         except BaseException as error:  # noqa: BLE001 - it is for who asked
             ended.put((None, error))
 
-    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.start()
     try:
         result, error = ended.get(timeout=seconds)
     except queue.Empty:
         raise TookTooLong(seconds) from None
+    thread.join()  # at once; who forks next shall be alone
     if error is not None:
         raise error
     return result  # type: ignore[no-any-return]
