@@ -157,7 +157,7 @@ class Relay:
             try:
                 await self._checking
             except TookTooLong as error:
-                raise OSError(error.errno, f"cannot record to {folder}: {error}") from error
+                raise TookTooLong(f"cannot record to {folder}: {error}") from None
             except CancelledError:
                 raise RuntimeError("the relay was closed before the change was made") from None
             finally:

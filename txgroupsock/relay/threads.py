@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import queue
 import threading
 from collections import deque
@@ -14,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from txgroupsock.ports.clock import steady
-from txgroupsock.primitives.errors import Restorable
 
 Result = TypeVar("Result")
 
@@ -28,19 +26,15 @@ class TooMuchWaits(RuntimeError):
     """More is waiting for a thread than could be done in any useful time."""
 
 
-class TookTooLong(Restorable, TimeoutError):
+class TookTooLong(TimeoutError):
     """Something was not done in the time that it had; it may still go on, for nobody."""
 
-    def __init__(self, seconds: float) -> None:
-        """@param seconds: what it had."""
-        super().__init__(
-            errno.ETIMEDOUT,
-            f"it takes more than {seconds:g} s; look for a disk that hangs, or a name server that "
-            "does not answer",
-        )
 
-    def __str__(self) -> str:
-        return str(self.strerror)
+def _tooLong(seconds: float) -> TookTooLong:
+    return TookTooLong(
+        f"it takes more than {seconds:g} s; look for a disk that hangs, or a name server that "
+        "does not answer"
+    )
 
 
 def within(seconds: float, work: Callable[[], Result]) -> Result:
@@ -64,7 +58,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     try:
         result, error = ended.get(timeout=seconds)
     except queue.Empty:
-        raise TookTooLong(seconds) from None
+        raise _tooLong(seconds) from None
     thread.join()  # at once; who forks next shall be alone
     if error is not None:
         raise error
@@ -105,7 +99,7 @@ class Threads:
         if seconds is not None:
 
             def tooLong(_result: Any, _seconds: float) -> NoReturn:
-                raise TookTooLong(seconds)
+                raise _tooLong(seconds)
 
             done.addTimeout(seconds, steady(self._reactor), tooLong)
         if len(self._waiting) >= _MOST_WAITING:

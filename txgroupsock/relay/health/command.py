@@ -27,8 +27,8 @@ _SHORT: Final = 6  # characters of an argument that nobody takes for a secret
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]+(?=@)")
 
 
-class CommandFailed(Exception):
-    """A command did not do what it was to do; the text says why."""
+class HookError(Exception):
+    """Somebody could not be told of an alarm; the text says why."""
 
 
 class RunningCommand:
@@ -60,24 +60,29 @@ class RunningCommand:
         """
         Run it to its end, in a thread: even its start may take long, if its disk hangs.
 
-        @raise CommandFailed: it could not be run, or ended with another status than 0.
+        @raise HookError: it could not be run, or ended with another status than 0.
         """
         if self._isToEnd.is_set():
-            raise CommandFailed("it was not begun in time")
+            raise HookError("it was not begun in time")
         try:
             with selectors.DefaultSelector() as selector:
                 process = self._started()
                 with process.stdin or nullcontext(), process.stderr or nullcontext():
-                    self._attend(process, selector)
+                    try:
+                        self._attend(process, selector)
+                    finally:
+                        if process.returncode is None:
+                            _signal(process, signal.SIGKILL)
+                            process.wait()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise CommandFailed(f"it cannot be run: {why}") from None
+            raise HookError(f"it cannot be run: {why}") from None
         if process.returncode:
             how = f"it ended with status {process.returncode}"
             if process.returncode < 0:
                 how = f"signal {-process.returncode} ended it"
             said = self.said
-            raise CommandFailed(f"{how}: {said}" if said else how)
+            raise HookError(f"{how}: {said}" if said else how)
 
     @property
     def said(self) -> str:
@@ -121,7 +126,6 @@ class RunningCommand:
         while process.poll() is None or (killAt is not None and _isThere(process)):
             if killAt is not None and time.monotonic() >= killAt:
                 _signal(process, signal.SIGKILL)
-                process.wait()
                 return
             self._exchange(selector, _LOOK)
             if killAt is None and self._isToEnd.is_set():
@@ -152,7 +156,8 @@ class RunningCommand:
             data = os.read(pipe, _PIECE)
         except BlockingIOError:
             return False
-        self._said = (self._said + data)[:_MOST_SAID]
+        if len(self._said) < _MOST_SAID:
+            self._said = (self._said + data)[:_MOST_SAID]
         return not data
 
 

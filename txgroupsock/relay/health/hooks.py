@@ -22,16 +22,12 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
-from txgroupsock.relay.health.command import GRACE, RunningCommand
+from txgroupsock.relay.health.command import GRACE, HookError, RunningCommand
 from txgroupsock.relay.secrecy import shownURL
 from txgroupsock.relay.threads import Threads
 
 _PREFIX = "GROUPSOCK_ALARM_"
 _ENDING = GRACE + 0.5  # seconds that nobody waits any longer for what is to end
-
-
-class HookError(Exception):
-    """Somebody could not be told of an alarm; the text says why."""
 
 
 class Hook:

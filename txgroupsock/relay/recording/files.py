@@ -99,7 +99,7 @@ def needFolder(folder: Path) -> None:
     try:
         within(FOLDER_TIME, lambda: checkFolder(folder))
     except TookTooLong as error:
-        raise OSError(error.errno, f"cannot record to {folder}: {error}") from None
+        raise TookTooLong(f"cannot record to {folder}: {error}") from None
 
 
 class Files:
