@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -16,8 +16,6 @@ from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError
 from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
-
-_MOST_HANGING: Final = 16  # disks that hang, of changes that were given up
 
 
 class ChangeRefused(Exception):
@@ -68,7 +66,7 @@ class Control:
         self.viewers = viewers
         self.last: ChangeStatus | None = None
         self.changed: list[Callable[[Outcome], None]] = []
-        self._threads = Threads(reactor, _MOST_HANGING)
+        self._threads = Threads(reactor)
         self._reading: Deferred[Configuration] | None = None
         self._changing = DeferredLock()
 

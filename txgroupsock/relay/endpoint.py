@@ -136,7 +136,7 @@ class Endpoint:
     def mayTakeLong(self) -> bool:
         """Whether a disk or a name server has to be asked before anything can be opened."""
         innermost = self.innermost
-        if innermost.kind in ("ssl", "unix"):
+        if innermost.kind in ("ssl", "unix") or innermost.kind not in _NAMES:
             return True
         return bool(innermost.host) and not _isAddress(_addressIn(innermost.host))
 

@@ -94,7 +94,13 @@ class Listening:
 
         @raise ListenError: it cannot, or was closed before it could.
         """
-        await self._open(lambda: self._threads.run(self._make, PATIENCE))
+        await self._open(
+            lambda: (
+                self._threads.run(self._make, PATIENCE)
+                if self._mayTakeLong()
+                else maybeDeferred(self._make)
+            )
+        )
 
     async def _open(self, prepare: Callable[[], Deferred[IStreamServerEndpoint]]) -> None:
         needClosed(self.endpoint, self._port is not None)

@@ -20,6 +20,7 @@ PATIENCE: Final = 10.0
 """Seconds that a disk or a name server may take before what it is for is given up."""
 
 _MOST_WAITING: Final = 10_000
+_MOST_HANGING: Final = 100  # threads that go on though nobody waits for them any more
 
 
 class TooMuchWaits(RuntimeError):
@@ -78,11 +79,12 @@ class Threads:
     def __init__(self, reactor: Any, most: int = 4) -> None:
         """
         @param reactor: provides C{IReactorFromThreads}, and C{IReactorTime} for what has a limit.
-        @param most: how many run at a time.
+        @param most: how many run at a time, besides those whose time is over.
         """
         self._reactor = reactor
         self._most = most
-        self._running = 0
+        self._running: set[Deferred[Any]] = set()
+        self._hanging: set[Deferred[Any]] = set()
         self._waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
 
     def run(self, work: Callable[[], Result], seconds: float | None = None) -> Deferred[Result]:
@@ -99,6 +101,7 @@ class Threads:
         if seconds is not None:
 
             def tooLong(_result: Any, _seconds: float) -> NoReturn:
+                self._giveUp(done)
                 raise _tooLong(seconds)
 
             done.addTimeout(seconds, steady(self._reactor), tooLong)
@@ -114,14 +117,21 @@ class Threads:
     def _cancelled(self, done: Deferred[Any]) -> None:
         self._waiting = deque(each for each in self._waiting if each[0] is not done)
 
+    def _giveUp(self, done: Deferred[Any]) -> None:
+        """Have others take the place of what hangs, as long as not too much of that does."""
+        if done in self._running and len(self._hanging) < _MOST_HANGING:
+            self._running.discard(done)
+            self._hanging.add(done)
+            self._next()
+
     def _next(self) -> None:
-        while self._waiting and self._running < self._most:
+        while self._waiting and len(self._running) < self._most:
             done, work = self._waiting.popleft()
-            self._running += 1
+            self._running.add(done)
             try:
                 threading.Thread(target=self._work, args=(done, work), daemon=True).start()
             except RuntimeError:  # the system gives no further thread
-                self._running -= 1
+                self._running.discard(done)
                 done.errback()
 
     def _work(self, done: Deferred[Any], work: Callable[[], Any]) -> None:
@@ -133,7 +143,8 @@ class Threads:
         self._reactor.callFromThread(self._ended, done, result)
 
     def _ended(self, done: Deferred[Any], result: Any) -> None:
-        self._running -= 1
+        self._running.discard(done)
+        self._hanging.discard(done)
         self._next()
         if not done.called:
             done.callback(result)

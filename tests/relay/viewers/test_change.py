@@ -428,11 +428,12 @@ async def test_whatHangsHoldsNothing(
     """The reactor turns, the change fails when its time is over, and later ones are made."""
     async with serving(reactor, MODEL) as service:
         client = await watch(reactor, service)
-        preparing = service.prepare(evolve(MODEL, endpoints=(ON_LOOPBACK, endpoint)))
-        stream.send()
-        assert await client.bodyOf(reactor, 1316) == stream.sent
-        with pytest.raises(OSError, match=r"takes more than 0\.05 s; look for a disk that hangs"):
-            await preparing
+        for _ in range(6):  # more than there are threads
+            preparing = service.prepare(evolve(MODEL, endpoints=(ON_LOOPBACK, endpoint)))
+            stream.send()
+            assert await client.bodyOf(reactor, len(stream.sent)) == stream.sent
+            with pytest.raises(OSError, match=r"takes more than 0\.05 s; look for a disk"):
+                await preparing
         await change(service, evolve(MODEL, endpoints=(ON_LOOPBACK, ON_LOOPBACK)))
         assert len(service.status().listening) == 2
 

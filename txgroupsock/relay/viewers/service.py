@@ -26,7 +26,6 @@ from txgroupsock.relay.viewers.tcp import StreamFactory
 from txgroupsock.relay.viewers.web import StreamRequest, StreamResource
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
-_MOST_WAITED_FOR = 16  # disks and name servers that hang, of endpoints that were given up
 
 
 class ViewerService(Service):
@@ -57,7 +56,7 @@ class ViewerService(Service):
         """
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
-        self._threads = Threads(self._reactor, _MOST_WAITED_FOR)
+        self._threads = Threads(self._reactor)
         self._inputs = inputs or SharedInputs(self._reactor)
         self._listenings: list[Listening] = []
         self._change: ViewersChange | None = None
