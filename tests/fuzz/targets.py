@@ -63,6 +63,15 @@ TARGETS: Final[Mapping[str, tuple[Target, tuple[bytes, ...]]]] = {
         texts.configuration,
         (b'[[route]]\nfrom = "udp://239.1.1.1:5000"\nto = ["udp://10.0.0.1:5000"]\n[health]\n',),
     ),
+    "endpoint": (
+        texts.endpoint,
+        (
+            b"tcp:8080:interface=silent.test:backlog=5",
+            rb"keepalive:ssl\:443\:privateKey=a\\\:b:idle=60",
+            b"haproxy:unix:/run/x:mode=600",
+        ),
+    ),
+    "body": (texts.body, (b'{"from": "udp://:5", "health": {"ts": true}, "to": [1, 2.5]}',)),
     "positions": (texts.positions, (b"a.b = [1, {c = '''x'''}, \"\\\"\"] # d\n[[e]]\nf = 1\n",)),
     "kernelTables": (
         texts.kernelTables,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from txgroupsock.relay.doctor.kernel import (
     pairedCounters,
     udpSockets,
 )
+from txgroupsock.relay.endpoint import Endpoint, endpointProblem
 from txgroupsock.relay.positions import linesOf
 from txgroupsock.relay.talk import Talk, packed, unpacked
 from txgroupsock.relay.toml import loads
@@ -23,6 +25,7 @@ from txgroupsock.relay.top.text import visible
 from txgroupsock.relay.url import StreamURL, URLError
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 from txgroupsock.relay.viewers.path import NoGroup, streamOf
+from txgroupsock.relay.web.body import valueIn
 
 
 def _text(data: bytes) -> str:
@@ -64,6 +67,30 @@ def configuration(data: bytes) -> None:
         problems = error.problems
     lines = 1 + text.count("\n")
     assert all(each.text and (each.line or 1) <= lines for each in problems)
+
+
+def endpoint(data: bytes) -> None:
+    """What is no endpoint has one line that says so; what is, can be written and read again."""
+    text = _text(data)
+    problem = endpointProblem(text)
+    assert problem is None or len(problem.splitlines()) == 1
+    with suppress(ValueError):
+        found = Endpoint.parse(text)
+        again = Endpoint.parse(str(found))
+        assert (again.kind, again.innermost.given) == (found.kind, found.innermost.given)
+
+
+def body(data: bytes) -> None:
+    """What is no JSON is a ValueError in one line; what is, is read as it always is."""
+    with suppress(RecursionError):
+        try:
+            found = valueIn(data)
+        except ValueError as error:
+            said = str(error)
+        else:
+            said = ""
+            assert repr(found) == repr(json.loads(data))
+        assert len(said.splitlines()) <= 1
 
 
 def positions(data: bytes) -> None:

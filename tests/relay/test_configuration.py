@@ -170,8 +170,8 @@ def test_theSummaryTellsOfBoth() -> None:
             {"admin": {"listen": ["tcp:x", 3]}},
             [
                 (
-                    "admin.listen[1]: 'tcp:x' is no endpoint (invalid literal for int() with base "
-                    "10: 'x'); it is one of Twisted's, such as tcp:8080:interface=127.0.0.1"
+                    "admin.listen[1]: 'tcp:x' is no endpoint (port=x: a port is a whole number "
+                    "from 0 to 65535); it is one of Twisted's, such as tcp:8080:interface=127.0.0.1"
                 ),
                 "admin.listen[2]: it is a whole number, and should be an endpoint",
             ],

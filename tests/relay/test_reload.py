@@ -10,8 +10,10 @@ import socket
 import struct
 import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.lan.program import waitUntil
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, loggedLines, send, url
 from txgroupsock.primitives import increaseReceiveBufferTo
 from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.reload import ReloadService
-from txgroupsock.relay.service import RelayService
+from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.threads import TookTooLong
 
 HOST = "127.0.0.1"
 NOWHERE = "udp://127.0.0.1:9"
@@ -205,6 +209,58 @@ async def test_aDiskThatHangsDoesNotKeepIt(
 
 
 @pytest_twisted.ensureDeferred
+async def test_aDiskThatHangsKeepsNothingFromChanging(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is not read in its time is a failed change, and later ones are made."""
+    path, over = tmp_path / "relay.toml", threading.Event()
+    path.write_text(routeText(url(HOST, freePort()), NOWHERE))
+    monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", 0.05)
+    try:
+        async with running(reactor, path) as service:
+            with monkeypatch.context() as patched, loggedLines() as lines:
+                patched.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
+                with pytest.raises(TookTooLong):
+                    await service.reload()
+            assert lines[-1] == f"{path} has not been taken over: all is as it was before"
+            last = service._control.last
+            assert last is not None
+            assert not last.isDone
+            assert "it takes more than 0.05 s" in last.text
+            monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", SECONDS)
+            assert str(await service.reload()) == "1 unchanged"
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("problem", [ValueError("a bug"), StartError("x"), SystemExit(1)])
+@pytest_twisted.ensureDeferred
+async def test_whateverIsRaisedIsAFailedChange(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    """It is logged and recorded as such, whatever raised it, and the next is made."""
+    path = tmp_path / "relay.toml"
+    path.write_text(routeText(url(HOST, freePort()), NOWHERE))
+
+    def fail(*_: object) -> None:
+        raise problem
+
+    async with running(reactor, path) as service:
+        for place in ("config.configurationOf", "config.contentOf"):
+            with monkeypatch.context() as patched, loggedLines() as lines:
+                patched.setattr(f"txgroupsock.relay.{place}", fail)
+                with pytest.raises((type(problem), ConfigurationError)):
+                    await service.reload()
+            last = service._control.last
+            assert last is not None
+            assert not last.isDone
+            assert any(f"{path} has not been taken over" in each for each in lines)
+            await service.reload()
+            assert service._control.last is not None
+            assert service._control.last.isDone
+
+
+@pytest_twisted.ensureDeferred
 async def test_aReloadDuringTheEndOpensNothing(reactor: Any, tmp_path: Path) -> None:
     """A file that is being read when the relay ends is not taken over any more."""
     path, port = tmp_path / "relay.toml", freePort()
@@ -282,6 +338,45 @@ class Stream:
             except TimeoutError:
                 if self.isOver.is_set():  # nothing has come for long
                     break
+
+
+def test_aFailedChangeIsToldEverywhere(tmp_path: Path) -> None:
+    """Whatever is wrong with an endpoint, a pipe for a key included: the log has one line of it and
+    the metric is 0; the next change is made.
+    """
+    file, pipe, admin = tmp_path / "relay.toml", tmp_path / "pipe", freePort(socket.AF_INET)
+    os.mkfifo(pipe)
+    text = routeText(url(HOST, freePort()), NOWHERE)
+    text += f"[admin]\nlisten = 'tcp:{admin}:interface={HOST}'\n[viewers]\nlisten = "
+    right = "'tcp:0:interface=127.0.0.1'"
+    file.write_text(text + right)
+
+    def isSuccessfulIs(isSuccessful: bool) -> bool:
+        with urllib.request.urlopen(f"http://{HOST}:{admin}/metrics", timeout=SECONDS) as answer:
+            [found] = re.findall(rb"(?m)^groupsock_last_change_successful ([01])", answer.read())
+        return bool(int(found)) == isSuccessful
+
+    with Twistd(tmp_path, "--config=relay.toml") as relay:
+        relay.waitFor("SIGHUP reads")
+        for endpoint, problem in (
+            ("tcp:99999", "port=99999: a port is a whole number"),
+            ("stdio:", "nobody can connect"),
+            (r"keepalive:tcp\:x", "port=x: a port is a whole number"),
+            (f"ssl:0:privateKey={pipe}", "it is not a file; give the path of one"),
+            (rf"keepalive:ssl\:0\:privateKey={pipe}", "it is not a file; give the path of one"),
+            (f"ssl:0:privateKey={file}", "OpenSSL does not take its files"),
+            (f"unix:{tmp_path}/nonesuch/x", "nonesuch: No such file or directory"),
+        ):
+            for wanted, words in ((f"'{endpoint}'", "has not been"), (right, "has been")):
+                relay.text = ""
+                file.write_text(text + wanted)
+                relay.signal(signal.SIGHUP)
+                relay.waitFor(f"{words} taken over")
+                isRight = wanted == right
+                # What is asked for at once may be answered with what was made for another.
+                waitUntil(partial(isSuccessfulIs, isRight), "the metric is not like that")
+                assert sum(problem in each for each in relay.messages) == (not isRight)
+                assert "Traceback" not in relay.text
 
 
 def test_SIGHUPReloadsARealRelay(tmp_path: Path) -> None:

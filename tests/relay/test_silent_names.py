@@ -36,13 +36,20 @@ pytestmark = [pytest.mark.lan, pytest.mark.slow]
 
 
 @pytest.fixture
-def through(tmp_path: Path) -> Iterator[str]:
-    """Makes a process ask a name server that hears each question and says nothing."""
-    file = tmp_path / "resolv.conf"
-    file.write_text(f"nameserver {SILENT}\noptions timeout:30 attempts:5\n")
+def silent() -> Iterator[socket.socket]:
+    """A name server that hears each question and says nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((SILENT, 53))
-        yield USE.format(file=str(file))
+        server.settimeout(PATIENCE)
+        yield server
+
+
+@pytest.fixture
+def through(tmp_path: Path, silent: socket.socket) -> str:
+    """Makes a process ask that one."""
+    file = tmp_path / "resolv.conf"
+    file.write_text(f"nameserver {SILENT}\noptions timeout:30 attempts:5\n")
+    return USE.format(file=str(file))
 
 
 def configured(folder: Path, plain: tuple[int, int]) -> Path:
@@ -94,4 +101,34 @@ def test_aRelayGoesOnAndEnds(tmp_path: Path, through: str) -> None:
             assert sink.recv(100) == b"after"
             relay.signal(signal.SIGTERM)
             assert relay.end(PATIENCE) == -signal.SIGTERM
+    assert "Traceback" not in relay.text
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["tcp:0:interface=silent.example.test", r"keepalive:tcp\:0\:interface=silent.test"]
+)
+def test_aReloadLooksUpWhereToListenBeside(
+    tmp_path: Path, through: str, silent: socket.socket, endpoint: str
+) -> None:
+    """While it asks for the host in an endpoint the relay goes on, and ends without an answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        sink.settimeout(PATIENCE)
+        port = freePort()
+        file = configured(tmp_path, (port, int(sink.getsockname()[1])))
+        text = file.read_text().partition('[[route]]\n        name = "named"')[0]
+        file.write_text(text)
+        with Twistd(tmp_path, f"--config={file}", through=through) as relay:
+            admin = "http://" + relay.waitFor(r"metrics are at (\S+)")[1]
+            relay.waitFor("SIGHUP reads")
+            file.write_text(f"{text}\n[viewers]\nlisten = '{endpoint}'\n")
+            relay.signal(signal.SIGHUP)
+            assert b"silent" in silent.recv(512)
+            for number in range(20):
+                send(b"%d" % number, "127.0.0.1", port)
+                assert sink.recv(100) == b"%d" % number
+            assert b"groupsock_" in got(f"{admin}/metrics")
+            relay.signal(signal.SIGTERM)
+            assert relay.end(PATIENCE) == -signal.SIGTERM
+    assert f"cannot listen on {endpoint}: it took too long" in relay.text
     assert "Traceback" not in relay.text

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.relay.support import Twistd
+from tests.relay.support import SECONDS, Twistd
 from tests.relay.test_tap import HINT, failure, parsed, servicesOf
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.service import RelayService, StartError
@@ -138,6 +140,48 @@ def test_aRealCheckOpensNothing(tmp_path: Path) -> None:
             assert len(relay.text.splitlines()) == 4
             assert sorted(each.name for each in tmp_path.iterdir()) == ["relay.toml"]
         assert failure(tmp_path, "--config=relay.toml").startswith("cannot bind to 127.0.0.1:")
+
+
+def test_checkReadsKeys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no file, or hangs, is said in one line; what is not there may be so elsewhere."""
+    pipe, over = tmp_path / "pipe", threading.Event()
+    os.mkfifo(pipe)
+    for endpoint in (f"ssl:443:privateKey={pipe}", rf"keepalive:ssl\:443\:privateKey={pipe}"):
+        for option in ("--admin", "--viewers"):
+            lines = refused("--check", f"{option}={endpoint}").splitlines()
+            assert lines == [
+                f"groupsock-relay: {endpoint}: {pipe}: it is not a file; give the path of one"
+            ]
+    assert ending("--check", f"--admin=ssl:443:privateKey={tmp_path}/nonesuch", capsys=capsys)
+    monkeypatch.setattr("txgroupsock.relay.tap.PATIENCE", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.endpoint.contentOf", lambda *_: over.wait(SECONDS))
+    lines = refused("--check", "--admin=ssl:443").splitlines()
+    over.set()
+    assert len(lines) == 1
+    assert "keys and certificates: it takes more than 0.05 s" in lines[0]
+
+
+def test_aDiskThatHangsKeepsNobodyFromTheEnd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start and --check wait for a configuration file only for so long, and then say so."""
+    over = threading.Event()
+    monkeypatch.setattr("txgroupsock.relay.tap.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
+    for options in ([], ["--check"]):
+        assert "relay.toml: it takes more than 0.05 s" in refused("--config=relay.toml", *options)
+    over.set()
+
+
+@pytest.mark.parametrize("endpoint", ["tcp:99999", "stdio:", "tcp:x", r"keepalive:tcp\:x"])
+def test_aWrongEndpointIsSaidBeforeAStart(tmp_path: Path, endpoint: str) -> None:
+    """On the command line and in a file, with --check or not, it is one line."""
+    file = tmp_path / "relay.toml"
+    file.write_text(f"[viewers]\nlisten = '{endpoint}'\n")
+    for given in (f"--admin={endpoint}", f"--config={file}"):
+        for options in ([], ["--check"]):
+            [line] = refused(given, *options).splitlines()
+            assert f"'{endpoint}' is no endpoint (" in line.replace("\\\\", "\\")
 
 
 @pytest.mark.parametrize("options", [["--check"], []])

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from tests.relay.support import SECONDS
 from txgroupsock.relay import threads
-from txgroupsock.relay.threads import Threads, TooMuchWaits
+from txgroupsock.relay.threads import Threads, TookTooLong, TooMuchWaits, within
 
 
 @pytest.fixture
@@ -69,6 +69,38 @@ async def test_whatIsCancelledIsNotBegun(reactor: Any, gate: threading.Event) ->
     gate.set()
     await third
     assert begun == ["3"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatTakesTooLongIsGivenUp(
+    reactor: Any, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked is told so, whether it was begun or not, and others have its place, as long as not
+    too much hangs; what comes of it later does not matter.
+    """
+    monkeypatch.setattr(threads, "_MOST_HANGING", 2)
+    pool = Threads(reactor, most=1)
+    for _ in range(2):
+        with pytest.raises(TookTooLong, match=r"more than 0\.01 s; look for a disk that hangs"):
+            await pool.run(lambda: gate.wait(SECONDS), 0.01)
+        assert await pool.run(lambda: 7, SECONDS) == 7
+    for work in (lambda: gate.wait(SECONDS), lambda: True):
+        with pytest.raises(TookTooLong):
+            await pool.run(work, 0.01)
+    gate.set()
+    assert await pool.run(lambda: 7, SECONDS) == 7
+    assert not [
+        each for each in reactor.getDelayedCalls() if each.getTime() > reactor.seconds() + 1
+    ]
+
+
+def test_withoutAReactorOneWaitsOnlySoLong(gate: threading.Event) -> None:
+    """What it returns or raises is for who waits; what takes too long is given up."""
+    assert within(SECONDS, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        within(SECONDS, lambda: 1 // 0)
+    with pytest.raises(TookTooLong):
+        within(0.01, lambda: gate.wait(SECONDS))
 
 
 @pytest_twisted.ensureDeferred

@@ -2,7 +2,7 @@ r"""Endpoint strings: C{keepalive:tcp\:8080:idle=60:interval=10:count=3:userTime
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.endpoints import (
@@ -80,7 +80,7 @@ def _parse(
             r"keepalive:tcp\:8080:idle=60"
         )
     inner = inners[0]
-    keepAlive = _keepAlive({name: options[name] for name in options if ":" not in name})
+    keepAlive = keepAliveOf({name: options[name] for name in options if ":" not in name})
     try:
         endpoint = fromString(GroupsockReactor(reactor, keepAlive), inner)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -91,7 +91,12 @@ def _parse(
     return endpoint
 
 
-def _keepAlive(options: dict[str, object]) -> KeepAlive:
+def keepAliveOf(options: Mapping[str, object]) -> KeepAlive:
+    """
+    What the options of a C{keepalive:} endpoint ask for.
+
+    @raise ValueError: one of them is wrong.
+    """
     values: dict[str, Any] = {}
     for name, text in options.items():
         convert = _OPTIONS.get(name)

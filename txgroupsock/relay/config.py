@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,14 @@ from txgroupsock.relay.configuration import (
     written,
 )
 from txgroupsock.relay.positions import KeyPath, linesOf
+from txgroupsock.relay.reading import contentOf
 from txgroupsock.relay.toml import loads
 
 MOST_BYTES = 1_000_000
 """Bytes that a file may have: enough for some ten thousand routes."""
+
+MOST_SECONDS = 30.0
+"""In which one is read and checked: so many routes take 4, and a disk may hang."""
 
 # The parser takes time and memory by the square of these: 7 s and 1.5 GB for 20,000.
 _MOST_PARTS = 32
@@ -88,19 +92,14 @@ class ConfigurationFile:
         @raise ConfigurationError: it cannot be read, or is wrong.
         """
         try:
-            if not stat.S_ISREG(self.path.stat().st_mode):  # opening a pipe might wait for ever
-                raise self._problem("it is not a file; give the path of one")
-            with self.path.open("rb") as file:
-                content = file.read(MOST_BYTES + 1)
+            content = contentOf(self.path, MOST_BYTES)
         except (OSError, ValueError) as error:
-            if isinstance(error, ConfigurationError):
-                raise
-            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+            why = getattr(error, "strerror", None) or error
+            if getattr(error, "errno", None) in (errno.EINVAL, errno.EFBIG):
+                raise self._problem(str(why)) from error
             raise self._problem(
                 f"cannot be read: {why}; check its path, and that this user may read it"
             ) from error
-        if len(content) > MOST_BYTES:
-            raise self._problem(f"it is larger than {MOST_BYTES:,} bytes; is it the right file?")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
-from txgroupsock.relay.config import ConfigurationError
+from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError
 from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
@@ -112,7 +112,7 @@ class Control:
         except ChangeRefused as error:
             log.info("{name}: {error}", name=name, error=error)
             raise
-        except Exception as error:
+        except BaseException as error:
             log.failure("{name} has not been taken over, which is a bug", name=name)
             self._record(False, f"{name} has not been taken over: it failed with {error!r}")
             raise
@@ -136,7 +136,7 @@ class Control:
         return outcome
 
     async def _made(self, make: Callable[[], Configuration]) -> Configuration:
-        self._reading = self._threads.run(make)
+        self._reading = self._threads.run(make, MOST_SECONDS)
         try:
             return await self._reading
         except CancelledError:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.errors import Restorable
-from txgroupsock.relay.endpoint import isFromSystemd, serverEndpoint
+from txgroupsock.relay.endpoint import Endpoint, inWords, isFromSystemd, serverEndpoint
+from txgroupsock.relay.threads import PATIENCE, Threads, TookTooLong, within
 from txgroupsock.relay.viewers.viewer import addressOf
+
+_SOON: Final = 0.2  # seconds of a turn that is waited for that, where nobody waits afterwards
 
 
 class ListenError(Restorable, OSError):
@@ -35,7 +40,7 @@ class ListenError(Restorable, OSError):
             # Of a path that another process has locked, this is no error but a text.
             if isinstance(cause, str) or cause.errno == errno.EADDRINUSE:
                 self.taken = problem.port
-        text = f"cannot listen on {endpoint}: {str(cause).removeprefix(f'{endpoint}: ')}"
+        text = f"cannot listen on {endpoint}: {inWords(cause).removeprefix(f'{endpoint}: ')}"
         if isFromSystemd(endpoint) and isinstance(cause, OSError):
             text += "; what systemd handed over can be listened on once only"
         OSError.__init__(self, getattr(cause, "errno", None), text)
@@ -48,6 +53,9 @@ class Listening:
     """
     Listens on one endpoint.
 
+    What it names on disks and to name servers is looked at in a thread, and not for longer than
+    L{PATIENCE <txgroupsock.relay.threads.PATIENCE>}.
+
     @ivar endpoint: as C{serverFromString} takes it.
     @ivar factory: what makes the protocols there.
     @ivar stream: what viewers who connect there get without asking; L{None}: it is for HTTP.
@@ -56,17 +64,26 @@ class Listening:
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, endpoint: str, factory: Any, text: str, stream: Any = None
+        self,
+        reactor: Any,
+        endpoint: str,
+        factory: Any,
+        text: str,
+        stream: Any = None,
+        threads: Threads | None = None,
     ) -> None:
         """
         @param reactor: as C{serverFromString} takes it.
         @param text: for the log, once it listens; C{{address}} in it is where.
+        @param threads: for what may take long; others share them, so that they have a bound.
         """
         self.endpoint = endpoint
         self.factory = factory
         self.stream = stream
         self._text = text
         self._reactor = reactor
+        self._threads = threads or Threads(reactor)
+        self._preparing: Deferred[IStreamServerEndpoint] | None = None
         self._port: Any = None
         self._isWanted = False
         self._isHeld = False
@@ -77,22 +94,61 @@ class Listening:
 
         @raise ListenError: it cannot, or was closed before it could.
         """
+        await self._open(
+            lambda: (
+                self._threads.run(self._make, PATIENCE)
+                if self._mayTakeLong()
+                else maybeDeferred(self._make)
+            )
+        )
+
+    async def _open(self, prepare: Callable[[], Deferred[IStreamServerEndpoint]]) -> None:
         needClosed(self.endpoint, self._port is not None)
         self._isWanted = True
+        port: Any = None
         try:
-            port: Any = await serverEndpoint(self._reactor, self.endpoint).listen(self.factory)
+            self._preparing = prepare()
+            endpoint = await self._preparing
+            if self._isWanted:
+                port = await endpoint.listen(self.factory)
+        except CancelledError:
+            self._isWanted = False
         except Exception as error:
             raise ListenError(self.endpoint, error) from error
+        finally:
+            self._preparing = None
         if not self._isWanted:
-            port.stopListening()
+            if port is not None:
+                port.stopListening()
             raise ListenError(self.endpoint, "it took too long")
         self._port = port
+
+    def _make(self) -> IStreamServerEndpoint:
+        return serverEndpoint(self._reactor, self.endpoint)
+
+    def _prepareNow(self) -> Deferred[IStreamServerEndpoint]:
+        if not self._mayTakeLong():
+            return maybeDeferred(self._make)
+        isTurning = self._reactor.running
+        try:
+            return succeed(within(_SOON if isTurning else PATIENCE, self._make))
+        except TookTooLong:
+            return self._threads.run(self._make, PATIENCE) if isTurning else fail()
+        except Exception:  # noqa: BLE001 - as all others are told
+            return fail()
+
+    def _mayTakeLong(self) -> bool:
+        try:
+            return Endpoint.parse(self.endpoint).mayTakeLong
+        except ValueError:  # which is said when it is made
+            return False
 
     def openNow(self) -> None:
         """
         Listen, and let in who connects.
 
-        Nearly every endpoint does so at once; of one that does not, failure is logged.
+        Nearly every endpoint does so at once.  Of one that does not, as one with keys on a disk
+        that hangs while the reactor runs, failure is logged.
 
         @raise ListenError: it cannot.
         """
@@ -104,7 +160,7 @@ class Listening:
             if hasReturned and self._isWanted:
                 self._log.error("{error}", error=failure.value)
 
-        opening = Deferred.fromCoroutine(self.open())
+        opening = Deferred.fromCoroutine(self._open(self._prepareNow))
         opening.addCallback(lambda _: self.letIn()).addErrback(failed)
         hasReturned = True
         if failures:
@@ -131,6 +187,8 @@ class Listening:
     def close(self) -> Deferred[Any]:
         """Listen no more; fires when the port is free."""
         self._isWanted = self._isHeld = False
+        if self._preparing is not None:
+            self._preparing.cancel()
         port, self._port = self._port, None
         return succeed(None) if port is None else maybeDeferred(port.stopListening)
 

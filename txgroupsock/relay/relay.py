@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gatherResults
@@ -18,9 +20,11 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.plan import RelayModel
+from txgroupsock.relay.recording.files import FOLDER_TIME, checkFolder
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.threads import Threads, TookTooLong
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
@@ -40,8 +44,10 @@ class Relay:
         self.model: RelayModel | None = None
         self._inputs: SharedInputs | None = None
         self._hooks: SharedHooks | None = None
+        self._threads: Any = None
         self._reactor: Any = None
         self._isOpen = False
+        self._checking: Deferred[None] | None = None
         self._changing = DeferredLock()
 
     @classmethod
@@ -64,7 +70,7 @@ class Relay:
         hooks = hooks or SharedHooks(reactor)
         relay = cls([Route.of(reactor, each, inputs, hooks) for each in model.routes])
         relay.model, relay._inputs, relay._reactor = model, inputs, reactor
-        relay._hooks = hooks
+        relay._hooks, relay._threads = hooks, Threads(reactor)
         return relay
 
     def openRelay(self) -> list[RouteStatus]:
@@ -83,10 +89,16 @@ class Relay:
     def closeRelay(self) -> Deferred[list[RouteStatus]]:
         """See L{IRelay}."""
         self._isOpen = False
+        if self._checking is not None:
+            self._checking.cancel()
         atTheEnd = self.status()
         closed = [each.closeRoute() for each in self.routes]
         changed = self._changing.run(lambda: None)
-        return gatherResults([*closed, changed]).addCallback(lambda _: atTheEnd)
+        closing: Deferred[Any] = gatherResults([*closed, changed])
+        if self._hooks is not None:
+            # A command for alarms is not to outlive the relay.
+            closing.addBoth(self._hooks.endedAfter)
+        return closing.addCallback(lambda _: atTheEnd)
 
     def change(
         self, model: RelayModel, agree: Callable[[], Awaitable[bool]] | None = None
@@ -114,6 +126,7 @@ class Relay:
     ) -> Outcome:
         if not self._isOpen:
             raise RuntimeError("this relay is not open, so nothing can be changed in it")
+        await self._checkFolders(model)
         change = Change(self._reactor, inputs, self.routes, model, self._hooks)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
         await change.openNew(lambda: self._isOpen)
@@ -127,6 +140,28 @@ class Relay:
         self.routes, self.model = tuple(routes), model
         await closed
         return outcome
+
+    async def _checkFolders(self, model: RelayModel) -> None:
+        """
+        See, in a thread, whether where it newly records can be written to: a disk may hang.
+
+        @raise OSError: it cannot, or nobody can tell in time.
+        @raise RuntimeError: the relay has been closed meanwhile.
+        """
+        before = self.model.routes if self.model is not None else ()
+        known = {each.record.folder for each in before if each.record is not None}
+        wanted = dict.fromkeys(each.record.folder for each in model.routes if each.record)
+        for folder in (each for each in wanted if each not in known):
+            check = partial(checkFolder, Path(folder))
+            self._checking = self._threads.run(check, FOLDER_TIME)
+            try:
+                await self._checking
+            except TookTooLong as error:
+                raise TookTooLong(f"cannot record to {folder}: {error}") from None
+            except CancelledError:
+                raise RuntimeError("the relay was closed before the change was made") from None
+            finally:
+                self._checking = None
 
     def status(self) -> list[RouteStatus]:
         """See L{IRelay}."""

@@ -16,18 +16,20 @@ from twisted.python import usage
 from txgroupsock import __version__
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.completion import completions
-from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
+from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError, ConfigurationFile
 from txgroupsock.relay.configuration import (
     ADMIN_ENDPOINT,
     VIEWERS_ENDPOINT,
     Configuration,
     configurationOf,
 )
+from txgroupsock.relay.endpoint import fileProblem
 from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.schema import schemaText
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.summary import summary
+from txgroupsock.relay.threads import PATIENCE, TookTooLong, within
 from txgroupsock.relay.url import URLError
 
 
@@ -199,6 +201,7 @@ class Options(usage.Options):
         configuration = evolve(configuration, relay=evolve(relay, workers=given or relay.workers))
         self["configuration"] = configuration
         if self["check"]:
+            _checkFiles(configuration)
             print("\n".join(summary(configuration)))  # noqa: T201 - as above
             raise SystemExit(0)
 
@@ -252,9 +255,11 @@ class Options(usage.Options):
                 )
         self["file"] = file = ConfigurationFile.of(self["config"])
         try:
-            return file.read()
+            return within(MOST_SECONDS, file.read)
         except ConfigurationError as error:
             raise StartError(error) from None
+        except TookTooLong as error:
+            raise StartError(f"{file.name}: {error}") from None
 
     def _fromOptions(self, workers: int | None) -> Configuration:
         given = {each: self[each] for each in ("viewers", "admin") if self[each] is not None}
@@ -288,6 +293,24 @@ class Options(usage.Options):
         if problems:
             raise StartError("\n".join(problems))
         return configuration
+
+
+def _checkFiles(configuration: Configuration) -> None:
+    """
+    Read the keys and certificates that are named and there.
+
+    @raise StartError: they cannot be used, or not read in time.
+    """
+    viewers = configuration.viewers
+    endpoints = [*viewers.endpoints, *(each.endpoint for each in viewers.tcp)]
+    endpoints += configuration.admin.endpoints
+    try:
+        found = within(PATIENCE, lambda: [fileProblem(each) for each in endpoints])
+    except TookTooLong as error:
+        raise StartError(f"keys and certificates: {error}") from None
+    problems = [each for each in found if each is not None]
+    if problems:
+        raise StartError("\n".join(problems))
 
 
 def _withDoctor(options: Sequence[str]) -> list[str]:

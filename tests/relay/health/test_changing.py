@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from tests.relay.health.support import rtp, runOf
 from tests.relay.health.test_stage import Taking
-from tests.relay.support import Listener, freePort, loggedLines, send, until
+from tests.relay.support import SECONDS, Listener, freePort, loggedLines, send, until
 from tests.relay.viewers.support import Stream, serving, stream, watch
 from txgroupsock.relay.health import (
     CommandHook,
@@ -81,6 +81,7 @@ async def test_whatWaitsIsToldYet(reactor: Any, tmp_path: Path) -> None:
     with loggedLines() as lines:
         health.openStage(Taking())
         [hook] = health._hooks
+        hook.lastSeconds = SECONDS  # type: ignore[misc]
         await until(reactor, lambda: health.status().alarms)
         await health.closeStage()
         await until(reactor, lambda: hook.told == 2)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +19,8 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from tests.relay.support import freePort, isAlive, loggedLines, until
-from txgroupsock.relay.health import Alarm, CommandHook, Hook, URLHook
+from tests.relay.support import SECONDS, freePort, isAlive, loggedLines, until
+from txgroupsock.relay.health import Alarm, CommandHook, Hook, HookModel, SharedHooks, URLHook
 
 
 def alarm(number: int = 0, text: str = "packets were lost; look", **changes: Any) -> Alarm:
@@ -29,10 +33,13 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-async def untilReaped(reactor: Any, path: Path) -> None:
-    """Wait until a process has ended whose number is in a file, and nobody looks for it."""
-    await until(reactor, lambda: not isAlive(int(path.read_text())))
-    await until(reactor, lambda: not any("_reap" in str(e) for e in reactor.getDelayedCalls()))
+def numbersIn(path: Path) -> list[int]:
+    """The processes whose numbers have been written to a file, which may not be there yet."""
+    return [int(each) for each in path.read_text().split()] if path.exists() else []
+
+
+SLEEP = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'a')); time.sleep(60)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 
 
 @pytest_twisted.ensureDeferred
@@ -89,33 +96,148 @@ async def test_aCommandThatFailsIsLoggedOnce(reactor: Any, tmp_path: Path) -> No
 async def test_aCommandThatTakesTooLongIsKilled(reactor: Any, tmp_path: Path) -> None:
     """After its time it is killed, and the next alarm has its turn."""
     path = tmp_path / "pid"
-    code = (
-        f"import os, time; open({str(path)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(60)"
-    )
-    hook = CommandHook(reactor, python(code), seconds=0.5)
+    hook = CommandHook(reactor, [*python(SLEEP), str(path)], seconds=0.5)
     with loggedLines() as lines:
-        hook.tell(alarm())
-        await until(reactor, lambda: hook.dropped == 1)
+        hook.tell(alarm(0))
+        hook.tell(alarm(1))
+        await until(reactor, lambda: hook.dropped == 2)
     assert "it takes more than 0.5 s" in lines[0]
-    await untilReaped(reactor, path)
-    hook.close()
+    assert not any(map(isAlive, numbersIn(path)))
+    await hook.close()
 
 
 @pytest_twisted.ensureDeferred
 async def test_closingEndsWhatRuns(reactor: Any, tmp_path: Path) -> None:
-    """A hook that is closed kills its command, drops what waits, and takes nothing more."""
+    """A hook that is closed ends its command, drops what waits, and takes nothing more."""
     path = tmp_path / "pid"
-    code = f"import os, time; open({str(path)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    hook = CommandHook(reactor, python(code))
+    hook = CommandHook(reactor, [*python(SLEEP), str(path)])
     with loggedLines() as lines:
         hook.tell(alarm(0))
         hook.tell(alarm(1))
-        await until(reactor, lambda: path.exists() and path.read_text())
-        hook.close()
+        await until(reactor, lambda: numbersIn(path))
+        closed = hook.close()
         hook.tell(alarm(2))
-        await untilReaped(reactor, path)
+        await closed.addTimeout(SECONDS, reactor)
+        await hook.close()
+    assert not any(map(isAlive, numbersIn(path)))
     assert hook.dropped == 3
     assert lines == []
+
+
+@pytest.mark.parametrize("code", [SLEEP, STUBBORN])
+@pytest_twisted.ensureDeferred
+async def test_whatItHasStartedEndsWithIt(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """A signal goes to its whole group; who does not heed SIGTERM has SIGKILL soon after."""
+    monkeypatch.setattr("txgroupsock.relay.health.command.GRACE", 0.1)
+    path = tmp_path / "pids"
+    parent = (
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}, sys.argv[1]])"
+    )
+    for first in (f"{parent}; {code}", parent + "; import time; time.sleep(60)"):
+        path.unlink(missing_ok=True)
+        hook = CommandHook(reactor, [*python(first), str(path)])
+        hook.tell(alarm())
+        count = first.count("getpid")
+        await until(reactor, lambda count=count: len(numbersIn(path)) == count)  # type: ignore[misc]
+        await hook.close().addTimeout(SECONDS, reactor)
+        await until(reactor, lambda: not any(map(isAlive, numbersIn(path))))
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatItLeavesRunningIsItsOwn(reactor: Any, tmp_path: Path) -> None:
+    """A command that ends of itself has told; what it left behind, with its pipes, goes on."""
+    path = tmp_path / "pid"
+    code = (
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}, sys.argv[1]])"
+    )
+    hook = CommandHook(reactor, [*python(code), str(path)])
+    hook.tell(alarm())
+    await until(reactor, lambda: hook.told and numbersIn(path))
+    await hook.close()
+    [left] = numbersIn(path)
+    assert isAlive(left)
+    os.kill(left, signal.SIGKILL)
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoIsNotNeededIsEndedSoon(reactor: Any, tmp_path: Path) -> None:
+    """What waits is told of yet, but not for long; the log says how many alarms were not."""
+    path = tmp_path / "pid"
+    shared = SharedHooks(reactor)
+    model = HookModel((*python(SLEEP), str(path)))
+    [hook] = shared.take(model)
+    hook.lastSeconds = 0.2  # type: ignore[misc]
+    hook.tell(alarm(0))
+    hook.tell(alarm(1))
+    await until(reactor, lambda: numbersIn(path))
+    with loggedLines() as lines:
+        shared.giveBack(model)
+        assert await shared.endedAfter("all").addTimeout(SECONDS, reactor) == "all"
+    assert not any(map(isAlive, numbersIn(path)))
+    [line] = lines
+    assert "is ended, as nobody needs it any more; 2 alarms are not told of" in line
+    assert await shared.endedAfter("all") == "all"
+
+
+@pytest_twisted.ensureDeferred
+async def test_aDiskThatHangsHoldsNothing(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose start does not end is given up, and the reactor turns meanwhile."""
+    over = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        over.wait(SECONDS)
+        raise OSError
+
+    monkeypatch.setattr("txgroupsock.relay.health.hooks._ENDING", 0.05)
+    monkeypatch.setattr(subprocess, "Popen", hang)
+    hook = CommandHook(reactor, ["/mnt/program"], seconds=0.05)
+    with loggedLines() as lines:
+        hook.tell(alarm(0))
+        hook.tell(alarm(1))
+        await until(reactor, lambda: hook.dropped == 2)
+        await hook.close()
+    over.set()
+    assert "it takes more than 0.05 s" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("'a\\x1b[31mb\\0\\r\\n\\u202ec'", "a [31mb | c"),
+        ("'x' * 10_000_000", "x" * 500 + " …"),
+        ("'x\\n' * 1_000_000", "x | x | x …"),
+        ("'cannot post to http://anna:s3cret@host/x'", "cannot post to http://…@host/x"),
+        ("'token ' + sys.argv[1] + ', ' + sys.argv[2][8:]", "token …, …"),
+        ("''", ""),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_ofWhatItSaysLittleIsLogged(reactor: Any, code: str, said: str) -> None:
+    """In one line, without what a terminal would obey, and without what might be a secret."""
+    code = f"import sys; sys.stderr.buffer.write(({code}).encode()); sys.exit(3)"
+    hook = CommandHook(reactor, [*python(code), "secret-7", "--token=s3cr3t!"])
+    with loggedLines() as lines:
+        hook.tell(alarm())
+        await until(reactor, lambda: hook.dropped)
+    [line] = lines
+    ended = f"it ended with status 3: {said}" if said else "it ended with status 3"
+    assert f"does not work: {ended}; this is said again only" in line
+    await hook.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aCommandNeedNotRead(reactor: Any) -> None:
+    """One that closes its input, or does not look at it, has told all the same."""
+    hook = CommandHook(reactor, python("import os; os.close(0)"))
+    text = "x" * 200_000  # more than a pipe holds, and more than an environment
+    hook.tell(alarm())
+    hook.tell(alarm(text=text))
+    await until(reactor, lambda: hook.told + hook.dropped == 2)
+    assert hook.told == 1
+    await hook.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -125,7 +247,7 @@ async def test_aCommandThatIsNotThere(reactor: Any) -> None:
     with loggedLines() as lines:
         hook.tell(alarm())
         await until(reactor, lambda: hook.dropped)
-    assert "/nowhere/to/be/found for alarms does not work" in lines[0]
+    assert "/nowhere/to/be/found for alarms does not work: it cannot be run: No such" in lines[0]
     hook.close()
 
 

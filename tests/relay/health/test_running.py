@@ -18,7 +18,7 @@ import pytest
 
 from tests.lan.program import waitUntil
 from tests.relay.health.support import rtp
-from tests.relay.support import Twistd, freePort
+from tests.relay.support import Twistd, freePort, isAlive
 from tests.relay.web.test_page_real import freeTCPPort
 
 HOST = "127.0.0.1"
@@ -238,3 +238,40 @@ def outOf(status: Any) -> int:
     """How much has been sent, or tried to: nobody listens there."""
     [output] = status["outputs"]
     return int(output["datagrams"] + sum(output["dropped"].values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_aCommandEndsWithItsRoute(tmp_path: Path, workers: int) -> None:
+    """One that does not end of itself, nor by SIGTERM, is gone when the relay is, whether its route
+    went before or then; nor does a reload wait for it.
+    """
+    file, pids = tmp_path / "relay.toml", tmp_path / "pids"
+    stubborn = "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    stubborn += "print(os.getpid(), file=open(sys.argv[1], 'a')); time.sleep(60)"
+
+    def configured(name: str) -> str:
+        command = json.dumps([sys.executable, "-c", stubborn, str(pids), name])
+        return (
+            f'[[route]]\nname = "{name}"\n'
+            f'from = "udp://{HOST}:{freePort()}"\nto = "udp://{HOST}:9"\n'
+            f"health = {{ silence = '0.1s', command = {command} }}\n"
+        )
+
+    def running() -> list[bool]:
+        found = pids.read_text().split() if pids.exists() else []
+        return [isAlive(int(each)) for each in found]
+
+    kept = f"workers = {workers}\n{configured('kept')}"
+    file.write_text(kept + configured("gone"))
+    with Twistd(tmp_path, "--config", str(file)) as twistd:
+        waitUntil(lambda: running() == [True, True], "they are not told")
+        twistd.waitFor("SIGHUP reads")
+        file.write_text(kept)
+        twistd.signal(signal.SIGHUP)
+        twistd.waitFor("has been taken over: 1 unchanged, 1 closed")
+        assert running() == [True, True]
+        twistd.signal(signal.SIGTERM)
+        twistd.end()
+        assert not any(running())
+    assert "Traceback" not in twistd.text

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from tests.relay.test_reload import Stream, running
 from txgroupsock.relay.config import ConfigurationError, parseConfiguration
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.recording import readDatagrams
+from txgroupsock.relay.recording.files import needFolder
 from txgroupsock.relay.recording.model import RecordingModel
 from txgroupsock.relay.schema import schema
 from txgroupsock.relay.summary import summary
@@ -154,6 +158,41 @@ async def test_aFolderThatIsNotThereFailsTheReload(reactor: Any, tmp_path: Path)
         path.write_text(good.replace(f"{tmp_path}'", f"{tmp_path}/missing'"))
         with pytest.raises(OSError, match="there is no such folder; make it"):
             await service.reload()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aFolderOnADiskThatHangsHoldsNothing(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change fails when its time is over, while the relay goes on; its end does not wait."""
+    over, hanging = threading.Event(), str(tmp_path / "hanging")
+
+    def stat(path: Any, **more: Any) -> os.stat_result:
+        if str(path) == hanging:
+            assert threading.current_thread() is not threading.main_thread()
+            over.wait(SECONDS)
+        return real(path, **more)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", stat)
+    path = tmp_path / "relay.toml"
+    good = fileOf(f"folder = '{tmp_path}'", source=url(HOST, freePort()))
+    path.write_text(good)
+    async with running(reactor, path) as service:
+        path.write_text(good.replace(f"{tmp_path}'", f"{hanging}'"))
+        for module in ("relay", "recording.files"):
+            monkeypatch.setattr(f"txgroupsock.relay.{module}.FOLDER_TIME", 0.05)
+        problem = rf"cannot record to {re.escape(hanging)}: it takes more than 0\.05 s"
+        with pytest.raises(OSError, match=problem):
+            await service.reload()
+        with pytest.raises(OSError, match=problem):
+            needFolder(Path(hanging))
+        monkeypatch.setattr("txgroupsock.relay.relay.FOLDER_TIME", SECONDS)
+        reloading = service.reload()
+        await until(reactor, lambda: service._control.relay._checking)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="was closed before the change"):
+        await reloading
+    over.set()
 
 
 @pytest.mark.parametrize("first", ["both", "health", "record"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 
 from tests.conftest import openDescriptors, resourcesHeld
-from tests.relay.support import loggedLines
+from tests.relay.support import SECONDS, loggedLines, until
 from tests.relay.viewers.support import (
     GROUPS,
     HOST,
@@ -393,6 +394,72 @@ async def statusBy(reactor: Any, port: int) -> int:
             return int(sock.recv(100).split(b" ")[1])
         except BlockingIOError:
             return 0
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Disks and name servers give nothing before this is set; nobody waits long for them."""
+    made = threading.Event()
+
+    def wait(*_: object) -> list[Any]:
+        assert threading.current_thread() is not threading.main_thread()
+        assert made.wait(SECONDS)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    monkeypatch.setattr("txgroupsock.relay.endpoint.contentOf", wait)
+    monkeypatch.setattr("txgroupsock.relay.listening.PATIENCE", 0.05)
+    yield made
+    made.set()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "tcp:0:interface=silent.test",
+        r"keepalive:tcp\:0\:interface=silent.test",
+        "ssl:0:privateKey=/mnt/key.pem",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_whatHangsHoldsNothing(
+    reactor: Any, stream: Stream, hanging: threading.Event, endpoint: str
+) -> None:
+    """The reactor turns, the change fails when its time is over, and later ones are made."""
+    async with serving(reactor, MODEL) as service:
+        client = await watch(reactor, service)
+        for _ in range(6):  # more than there are threads
+            preparing = service.prepare(evolve(MODEL, endpoints=(ON_LOOPBACK, endpoint)))
+            stream.send()
+            assert await client.bodyOf(reactor, len(stream.sent)) == stream.sent
+            with pytest.raises(OSError, match=r"takes more than 0\.05 s; look for a disk"):
+                await preparing
+        await change(service, evolve(MODEL, endpoints=(ON_LOOPBACK, ON_LOOPBACK)))
+        assert len(service.status().listening) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_theEndWaitsForNothingThatHangs(
+    reactor: Any, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that waits for a name server when its service is stopped is given up at once."""
+    monkeypatch.setattr("txgroupsock.relay.listening.PATIENCE", SECONDS)
+    async with serving(reactor, MODEL) as service:
+        preparing = service.prepare(evolve(MODEL, endpoints=("tcp:0:interface=silent.test",)))
+        await service.stopService()
+        assert not hanging.is_set()
+        with pytest.raises(OSError, match="too long"):
+            await preparing
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatHangsAtAStartIsWaitedForLater(reactor: Any, hanging: threading.Event) -> None:
+    """Of a service that is started while the reactor turns, the other endpoints let people in."""
+    model = evolve(MODEL, endpoints=("tcp:0:interface=silent.test", ON_LOOPBACK))
+    with loggedLines() as lines:
+        async with serving(reactor, model) as service:
+            assert len(service.status().listening) == 1
+            await until(reactor, lambda: any("takes more than 0.05 s" in each for each in lines))
 
 
 @pytest_twisted.ensureDeferred

@@ -171,6 +171,25 @@ async def test_junkIsRefused(reactor: Any, tmp_path: Path, body: bytes) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_aKeyThatIsThereTwiceIsRefused(reactor: Any, tmp_path: Path) -> None:
+    """Wherever it stands in the body it is named, as in the file; nothing is changed."""
+    source = url(HOST, freePort())
+    async with running(reactor, tmp_path / "relay.toml", routeText(freePort())) as relay:
+        for body, key in (
+            (f'{{"from": "{source}", "to": "{NOWHERE}", "to": "udp://10.0.0.1:9"}}', "to"),
+            (f'{{"from": "{source}", "to": "{NOWHERE}", "health": {{"ts": 1, "ts": 2}}}}', "ts"),
+        ):
+            for method, path in (("POST", "/api/routes"), ("PUT", "/api/routes/new")):
+                reply = await relay.ask(path, method, body.encode(), TOKEN)
+                assert reply.status == 400
+                assert f"the key '{key}' is there twice" in reply.json["error"]
+        reply = await relay.ask("/api/doctor", "POST", b'{"route": "a", "route": "b"}', TOKEN)
+        assert reply.status == 400
+        assert "the key 'route' is there twice" in reply.json["error"]
+        assert len((await relay.ask("/api/routes")).json["routes"]) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_theFileIsReadAgain(reactor: Any, tmp_path: Path) -> None:
     """A reload goes over to the file, whatever was changed before; a wrong one changes nothing."""
     path, port = tmp_path / "relay.toml", freePort()

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -23,15 +22,12 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
+from txgroupsock.relay.health.command import GRACE, HookError, RunningCommand
 from txgroupsock.relay.secrecy import shownURL
+from txgroupsock.relay.threads import Threads
 
 _PREFIX = "GROUPSOCK_ALARM_"
-_REAPING = 0.05  # seconds from one look for the end of a command to the next
-_MOST_SAID = 500  # bytes of what a command says that are kept for the log
-
-
-class HookError(Exception):
-    """Somebody could not be told of an alarm; the text says why."""
+_ENDING = GRACE + 0.5  # seconds that nobody waits any longer for what is to end
 
 
 class Hook:
@@ -41,11 +37,13 @@ class Hook:
     Stages may share one.  Whoever made it closes it.
 
     @cvar mostWaiting: alarms that may wait; what comes then is dropped.
+    @cvar lastSeconds: in which it tells of what waits once nobody needs it any more.
     @ivar told: alarms that somebody was told of.
     @ivar dropped: alarms that nobody was told of.
     """
 
     mostWaiting: ClassVar[int] = 100
+    lastSeconds: ClassVar[float] = 2.0
 
     _log = Logger()
 
@@ -59,8 +57,12 @@ class Hook:
         self._seconds = seconds
         self._waiting: deque[Alarm] = deque()
         self._running: Deferred[Any] | None = None
+        self._limit: IDelayedCall | None = None
+        self._finishing: IDelayedCall | None = None
+        self._awaiting: list[Deferred[None]] = []
         self._isFailing = False
         self._isLate = False
+        self._canEnd = False
         self._isClosed = False
 
     def tell(self, alarm: Alarm) -> None:
@@ -72,40 +74,86 @@ class Hook:
         if self._running is None:
             self._next()
 
-    def close(self) -> None:
-        """Tell of nothing more, and end what is under way."""
+    def close(self) -> Deferred[None]:
+        """Tell of nothing more, and end what is under way; fires when it has ended."""
         self._isClosed = True
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        if self._running is not None:
-            self._running.cancel()
+        self._letGo(self._finishing)
+        if self._running is not None and self._canEnd:
+            self._end(self._running)
+        return self._ended()
 
-    def finish(self) -> None:
-        """Tell of no further alarm, but of those that wait."""
+    def finish(self) -> Deferred[None]:
+        """
+        Tell of no further alarm, but of those that wait, for L{lastSeconds}; then L{close}.
+
+        @return: fires when all has ended.
+        """
         self._isClosed = True
+        if self._running is not None and self._finishing is None:
+            self._finishing = self._reactor.callLater(self.lastSeconds, self._breakOff)
+        return self._ended()
+
+    def _breakOff(self) -> None:
+        self._log.warn(
+            "{hook} is ended, as nobody needs it any more; {count} alarms are not told of",
+            hook=self,
+            count=1 + len(self._waiting),
+        )
+        self.close()
+
+    def _ended(self) -> Deferred[None]:
+        ended: Deferred[None] = Deferred()
+        self._awaiting.append(ended)
+        if self._running is None:
+            self._allEnded()
+        return ended
+
+    def _allEnded(self) -> None:
+        self._letGo(self._finishing)
+        awaiting, self._awaiting = self._awaiting, []
+        for each in awaiting:
+            each.callback(None)
 
     def _next(self) -> None:
         if not self._waiting:
             self._running = None
+            self._allEnded()
             return
+        self._isLate, self._canEnd = False, True
         telling = maybeDeferred(self._start, self._waiting.popleft())
         self._running = telling
-        self._isLate = False
         # Not addTimeout: what is cancelled does not always fail with CancelledError.
-        limit = self._reactor.callLater(self._seconds, self._giveUp, telling)
-        telling.addBoth(self._ended, limit)
+        self._limit = self._reactor.callLater(self._seconds, self._giveUp, telling)
+        telling.addBoth(self._over)
         telling.addCallbacks(self._succeeded, self._failed)
         # Not at once: what fails at once must not call itself a hundred times.
         telling.addBoth(lambda _: self._reactor.callLater(0, self._next))
 
     def _giveUp(self, telling: Deferred[Any]) -> None:
         self._isLate = True
-        telling.cancel()
+        self._end(telling)
 
-    def _ended(self, result: Any, limit: IDelayedCall) -> Any:
-        if limit.active():
-            limit.cancel()
+    def _end(self, telling: Deferred[Any]) -> None:
+        """Have what is under way end, and wait for that only so long."""
+        self._canEnd = False
+        self._letGo(self._limit)
+        self._limit = self._reactor.callLater(_ENDING, telling.cancel)
+        self._stop(telling)
+
+    def _over(self, result: Any) -> Any:
+        self._canEnd = False
+        self._letGo(self._limit)
         return result
+
+    def _letGo(self, call: IDelayedCall | None) -> None:
+        if call is not None and call.active():
+            call.cancel()
+
+    def _stop(self, telling: Deferred[Any]) -> None:
+        """Stop what L{_start} has begun."""
+        telling.cancel()
 
     def _start(self, alarm: Alarm) -> Deferred[Any]:
         """Begin to tell; fires when that is done, and may be cancelled."""
@@ -139,18 +187,22 @@ class CommandHook(Hook):
 
     It gets the alarm as JSON on its standard input, and in its environment as
     C{GROUPSOCK_ALARM_SOURCE}, C{_NAME}, C{_STATE}, C{_TEXT}, C{_VALUE}, C{_LIMIT} and
-    C{_SECONDS}.  It has to end with status 0 in time, or else it is killed.
+    C{_SECONDS}.  It has to end with status 0 in time.  If it has not, or if the hook is closed, its
+    process group has SIGTERM, and what is left of that after L{GRACE} seconds SIGKILL.  What it has
+    left running when it ended is not touched.
     """
 
     def __init__(self, reactor: Any, command: Sequence[str], seconds: float = 10.0) -> None:
         """
-        @param reactor: provides C{IReactorProcess} and C{IReactorTime}.
+        @param reactor: provides C{IReactorFromThreads} and C{IReactorTime}.
         @param command: the program, found by C{PATH}, and its arguments.
         """
         super().__init__(reactor, seconds)
         if isinstance(command, str) or not command or not command[0]:
             raise ValueError("a command is a list of a program and its arguments")
         self._command = tuple(command)
+        self._threads = Threads(self._reactor, most=1)
+        self._run: RunningCommand | None = None
 
     def __repr__(self) -> str:
         return f"the command {self._command[0]} for alarms"
@@ -161,68 +213,12 @@ class CommandHook(Hook):
         for key, each in value.items():
             text = "" if each is None else str(each)
             environment[_PREFIX + key.upper()] = text.replace("\0", "")
-        running = _Running(self._reactor, json.dumps(value).encode() + b"\n")
-        self._reactor.spawnProcess(running, self._command[0], self._command, environment)
-        return running.ended
+        self._run = RunningCommand(self._command, environment, json.dumps(value).encode() + b"\n")
+        return self._threads.run(self._run.run)
 
-
-class _Running(ProcessProtocol):
-    """
-    A command that runs.
-
-    @ivar ended: fires with L{None} if it succeeds.
-    """
-
-    transport: Any
-
-    def __init__(self, reactor: Any, given: bytes) -> None:
-        self._reactor = steady(reactor)
-        self._given = given
-        self._reaping: IDelayedCall | None = None
-        self._said = b""
-        self.ended: Deferred[None] = Deferred(lambda _: self._kill())
-
-    def connectionMade(self) -> None:
-        """It has been started."""
-        self.transport.write(self._given)
-        self.transport.closeStdin()
-        self._reapLater()
-
-    def _reapLater(self) -> None:
-        """Look whether it has ended: uvloop keeps to itself the signal that would tell."""
-        if hasattr(self.transport, "reapProcess"):  # else this is Windows, which has no signals
-            self._reaping = self._reactor.callLater(_REAPING, self._reap)
-
-    def _reap(self) -> None:
-        self._reapLater()
-        self.transport.reapProcess()
-
-    def errReceived(self, data: bytes) -> None:
-        """It complains."""
-        self._said = (self._said + data)[:_MOST_SAID]
-
-    def processExited(self, reason: Failure) -> None:
-        """It has ended; those that it has started may still hold its pipes."""
-        if self._reaping is not None:
-            self._reaping.cancel()
-        self.transport.loseConnection()
-        if self.ended.called:
-            return
-        status = reason.value
-        if getattr(status, "exitCode", None) == 0:
-            self.ended.callback(None)
-            return
-        said = self._said.decode("utf-8", "replace").strip()
-        how = f"it ended with status {getattr(status, 'exitCode', None)}"
-        if isinstance(status, ProcessTerminated) and status.signal is not None:
-            how = f"signal {status.signal} ended it"
-        self.ended.errback(HookError(f"{how}: {said}" if said else how))
-
-    def _kill(self) -> None:
-        try:
-            self.transport.signalProcess("KILL")
-        except Exception as error:  # noqa: BLE001 - it has ended just now
-            Logger().debug("not killed: {error}", error=error)
+    def _stop(self, telling: Deferred[Any]) -> None:
+        if self._run is not None:
+            self._run.end()
 
 
 class URLHook(Hook):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+
 from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
 from txgroupsock.relay.health.model import HookModel
 
@@ -18,6 +20,7 @@ class SharedHooks:
         """@param reactor: as for L{CommandHook}."""
         self._reactor = reactor
         self._taken: dict[HookModel, tuple[tuple[Hook, ...], int]] = {}
+        self._finishing: set[Deferred[Any]] = set()
 
     def take(self, model: HookModel) -> tuple[Hook, ...]:
         """The hooks of a model; L{giveBack} has to follow."""
@@ -26,13 +29,21 @@ class SharedHooks:
         return hooks
 
     def giveBack(self, model: HookModel) -> None:
-        """Need the hooks of a model no more; of the alarms before, they still tell."""
+        """
+        Need the hooks of a model no more; of the alarms before, they still tell, but not for long
+        (L{Hook.finish}).
+        """
         hooks, count = self._taken.pop(model)
         if count > 1:
             self._taken[model] = (hooks, count - 1)
             return
-        for each in hooks:
-            each.finish()
+        finishing = gatherResults([each.finish() for each in hooks])
+        self._finishing.add(finishing)
+        finishing.addBoth(lambda _: self._finishing.discard(finishing))
+
+    def endedAfter(self, result: Any) -> Deferred[Any]:
+        """A result, when nothing is told any more by hooks that nobody needs."""
+        return DeferredList(list(self._finishing)).addCallback(lambda _: result)
 
     def _made(self, model: HookModel) -> tuple[Hook, ...]:
         hooks: list[Hook] = []

@@ -16,9 +16,13 @@ from attrs import frozen
 
 from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.recording.pcapfile import FILE_START
+from txgroupsock.relay.threads import TookTooLong, within
 
 PART = ".part"
 """What the name of a file ends with until it is complete."""
+
+FOLDER_TIME = 5.0
+"""Seconds that a disk may take to tell of a folder: less than a worker has for a change."""
 
 _HAS_EFFECTIVE = os.access in os.supports_effective_ids
 _MODE = 0o640
@@ -84,6 +88,18 @@ def checkFolder(folder: Path) -> None:
     }
     why = remedies.get(number, os.strerror(number))
     raise OSError(number, f"cannot record to {folder}: {why}")
+
+
+def needFolder(folder: Path) -> None:
+    """
+    L{checkFolder}, and wait no longer than L{FOLDER_TIME} for its disk.
+
+    @raise OSError: as there, or it takes longer.
+    """
+    try:
+        within(FOLDER_TIME, lambda: checkFolder(folder))
+    except TookTooLong as error:
+        raise TookTooLong(f"cannot record to {folder}: {error}") from None
 
 
 class Files:

@@ -15,7 +15,7 @@ from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.recording.disk import ENTRY, Disk
-from txgroupsock.relay.recording.files import Files, Keeping, checkFolder
+from txgroupsock.relay.recording.files import Files, Keeping, needFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.wallclock import WallClock
@@ -80,7 +80,7 @@ class Recorder(Stage):
 
         @raise OSError: files cannot be made in the folder; it says why, and what to do.
         """
-        checkFolder(self.folder)
+        needFolder(self.folder)
         super().openStage(receiver)
         self._clock.adjust()
         self._disk.open()

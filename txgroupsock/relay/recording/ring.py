@@ -21,7 +21,7 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.hooks import Hook
 from txgroupsock.relay.recording.disk import ENTRY, Disk
-from txgroupsock.relay.recording.files import Files, Keeping, checkFolder
+from txgroupsock.relay.recording.files import Files, Keeping, needFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.wallclock import WallClock
@@ -104,7 +104,7 @@ class Ring(Stage):
 
         @raise OSError: files cannot be made in the folder; it says why, and what to do.
         """
-        checkFolder(self.folder)
+        needFolder(self.folder)
         super().openStage(receiver)
         self._disk.open()
         self._isOpen = True

@@ -106,7 +106,8 @@ class Channels:
             self._leave(wanted)
         # A channel of somebody else's route goes on, without viewers.
         others = [each.closeViewers() for each in self._others()]
-        return gatherResults([*self._closing, *others])
+        closing: Deferred[Any] = gatherResults([*self._closing, *others])
+        return closing.addBoth(self._hooks.endedAfter)
 
     def change(self, model: ViewersModel) -> Deferred[Any]:
         """

@@ -17,6 +17,7 @@ from txgroupsock.relay.http import BoundedSite
 from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
@@ -55,6 +56,7 @@ class ViewerService(Service):
         """
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
+        self._threads = Threads(self._reactor)
         self._inputs = inputs or SharedInputs(self._reactor)
         self._listenings: list[Listening] = []
         self._change: ViewersChange | None = None
@@ -165,9 +167,8 @@ class ViewerService(Service):
         factory: Any = self._site
         if stream is not None:
             factory = StreamFactory(self._channels, stream, self._refused)
-        return Listening(
-            self._reactor, endpoint, factory, "viewers may connect to {address}", stream
-        )
+        text = "viewers may connect to {address}"
+        return Listening(self._reactor, endpoint, factory, text, stream, self._threads)
 
     def _close(self) -> Deferred[Any]:
         self._isOpen = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from txgroupsock.relay.control import Control
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.secrecy import restored, shownTable
 from txgroupsock.relay.web.answer import Answer, Refusal
+from txgroupsock.relay.web.body import valueIn
 from txgroupsock.relay.web.powers import NOTHING, checkPowers
 
 Edit = Callable[[list[Any], Sequence[str]], object]
@@ -160,10 +160,9 @@ def _answer(outcome: Outcome, status: int = 200) -> Answer:
 
 def _tableIn(body: bytes) -> dict[str, Any]:
     try:
-        table = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        why = error if isinstance(error, json.JSONDecodeError) else "it cannot be read"
-        raise Refusal(400, f"the body is not JSON: {why}") from None
+        table = valueIn(body)
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None
     if not isinstance(table, dict):
         raise Refusal(400, 'the body is a route: {"name": …, "from": …, "to": …}')
     return table

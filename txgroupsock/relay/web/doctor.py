@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.url import URLError
 from txgroupsock.relay.web.answer import Answer, Refusal
+from txgroupsock.relay.web.body import valueIn
 
 MOST_SECONDS: Final = 10.0
 """How long may be listened: the request must be over before its client has lost patience."""
@@ -52,9 +52,9 @@ class DoctorAPI:
 
     def _wanted(self, body: bytes) -> tuple[list[Patient], float]:
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            raise Refusal(400, f"the body is not JSON; {_SHAPE}") from None
+            value = valueIn(body)
+        except ValueError as error:
+            raise Refusal(400, f"{error}; {_SHAPE}") from None
         if not isinstance(value, dict) or ("url" in value) == ("route" in value):
             raise Refusal(400, _SHAPE)
         strange = sorted(value.keys() - {"url", "route", "seconds"})

@@ -15,6 +15,7 @@ from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.monitor import Monitor
 from txgroupsock.relay.reload import ReloadService
 from txgroupsock.relay.service import StartError
+from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.doctor import DoctorAPI
 from txgroupsock.relay.web.resource import AdminRequest, AdminResource
@@ -43,6 +44,7 @@ class AdminService(Service):
             reactor, self._resource, AdminRequest, _HEAD_TIME, _CONNECTIONS, self._resource.refused
         )
         self._reactor = GroupsockReactor(reactor)
+        self._threads = Threads(self._reactor)
         self._listenings: list[Listening] = []
         self._isOpen = False
 
@@ -63,7 +65,7 @@ class AdminService(Service):
         self._isOpen = True
         text = "status, API and metrics are at {address}"
         self._listenings = [
-            Listening(self._reactor, each, self._site, text)
+            Listening(self._reactor, each, self._site, text, threads=self._threads)
             for each in self._resource.model.endpoints
         ]
         try:
