@@ -192,15 +192,22 @@ def pytest_runtest_makereport(
     return report
 
 
+# These two do not ask for the reactor by name: a test that does so needs one (tests.reactors).
+
+
 @pytest.fixture(scope="session", autouse=True)
-def startedReactor(reactor: Any) -> None:
+def startedReactor() -> None:
     """What the reactor opens for itself when it starts exists before the first test."""
+    from twisted.internet import reactor
+
     pytest_twisted.blockon(deferLater(reactor, 0))
 
 
 @pytest.fixture(autouse=True)
-def nothingLeaks(reactor: Any, request: pytest.FixtureRequest) -> Iterator[None]:
+def nothingLeaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test leaves no descriptor, reader, writer or delayed call behind."""
+    from twisted.internet import reactor
+
     before = resourcesHeld(reactor)
     yield
     if request.node.stash.get(FAILED, False):

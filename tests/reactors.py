@@ -1,14 +1,15 @@
 """
 Runs of the tests that use a reactor on other reactors than this process has.
 
-A process can have only one, so each of the others gets a run of pytest of its own, one after the
-other: C{python -m tests.reactors FOLDER REACTOR...}. They go on beside the tests of this process,
-at a lower priority, since most tests wait most of the time. Slow tests are left out: they are about
-load and whole programs.
+A process can have only one, so each of the others gets a run of pytest of its own, two at a time:
+C{python -m tests.reactors FOLDER REACTOR...}. They go on beside the tests of this process, at a
+lower priority, since most tests wait most of the time. Tests that need no reactor are left out, and
+slow ones: they are about load and whole programs.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import signal
@@ -17,32 +18,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 NICENESS = 5
+AT_A_TIME = 2
 SECONDS = 600
 
-# What needs no reactor, or has one made up for the test; and what runs whole programs, each with a
-# reactor of its own.
-WITHOUT_REACTOR = [
-    *("tests/test_reactors.py", "tests/test_benchmarks.py", "tests/test_destinations.py"),
-    *("tests/primitives", "tests/dist", "tests/testing"),
-    *("tests/lan/test_doctor*.py", "tests/lan/test_re*.py"),
-    *("tests/lan/test_tools.py", "tests/lan/test_viewers.py"),
-    *("tests/relay/teststream/test_[!p]*.py", "tests/tools"),
-    *("tests/relay/test_tap*.py", "tests/relay/test_demo.py", "tests/relay/test_workers*.py"),
-    *("tests/relay/test_config*.py", "tests/relay/test_schema.py", "tests/relay/test_positions.py"),
-    *("tests/relay/test_echo.py", "tests/relay/test_split.py", "tests/relay/test_model.py"),
-    *("tests/relay/test_completion.py", "tests/relay/test_container.py"),
-    *("tests/relay/test_filelimit.py", "tests/relay/test_logs.py"),
-    *("tests/relay/test_systemd.py", "tests/relay/test_units.py"),
-    *("tests/relay/doctor", "tests/relay/health", "tests/relay/redundancy", "tests/relay/top"),
-    *("tests/relay/test_reload_load.py", "tests/relay/viewers/test_activation.py"),
-    *("tests/relay/web/test_metrics.py", "tests/relay/web/test_grafana.py"),
-    *("tests/relay/web/test_page*.py", "tests/relay/web/test_workers.py"),
+# What runs whole programs, each with a reactor of its own.
+PROGRAMS = [
+    *("tests/lan/test_re*.py", "tests/tools", "tests/relay/top", "tests/relay/test_tap*.py"),
+    *("tests/relay/test_demo.py", "tests/relay/test_workers*.py", "tests/relay/test_systemd.py"),
+    "tests/relay/viewers/test_activation.py",
 ]
 
 
@@ -74,6 +65,22 @@ class OtherRuns:
         shutil.rmtree(self._folder)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs no reactor; for the runs, which have this module as a plugin."""
+    wanted = [item for item in items if needsReactor(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not needsReactor(item)])
+    items[:] = wanted
+
+
+def needsReactor(item: pytest.Item) -> bool:
+    """Whether a test asks for the reactor, or waits for a Deferred."""
+    if not isinstance(item, pytest.Function):
+        return False
+    function = inspect.unwrap(item.function)
+    waits = inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function)
+    return "reactor" in item.fixturenames or waits
+
+
 OTHER_RUNS = pytest.StashKey[OtherRuns]()
 
 
@@ -98,7 +105,8 @@ def run(folder: Path, name: str) -> None:
     }
     environment["TXGROUPSOCK_REACTOR"] = name
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "not slow"]
-    command += ["-p", "no:cacheprovider", *(f"--ignore-glob={path}" for path in WITHOUT_REACTOR)]
+    command += ["-p", "no:cacheprovider", "-p", "tests.reactors"]
+    command += [f"--ignore-glob={path}" for path in PROGRAMS]
     with output(folder, name).open("wb") as log:
         result = subprocess.run(
             [*command, "tests"],
@@ -118,5 +126,5 @@ def run(folder: Path, name: str) -> None:
 
 if __name__ == "__main__":
     os.nice(NICENESS)
-    for each in sys.argv[2:]:
-        run(Path(sys.argv[1]), each)
+    with ThreadPoolExecutor(AT_A_TIME) as running:
+        tuple(running.map(partial(run, Path(sys.argv[1])), sys.argv[2:]))

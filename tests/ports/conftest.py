@@ -13,8 +13,10 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import AbstractDatagramProtocol
 
+from tests.lan.program import waitUntil
 from tests.ports.support import Listen, OpenSocket
 from txgroupsock import GroupsockReactor, UDPPort
+from txgroupsock.primitives import findInterface
 from txgroupsock.testing.namespaces import Namespace
 
 HERE = Path(__file__).parent
@@ -114,9 +116,16 @@ def far(namespace: Namespace) -> Iterator[Namespace]:
             _link(namespace, number, 1, f"link add name {near} type veth peer name {peer}")
             _link(made, number, 2)
         namespace.run("ip", "route", "add", "224.0.0.0/4", "dev", "eth0")
+        for end in (namespace, made):
+            with end:
+                waitUntil(_haveCarrier, "both links have a carrier")
         yield made
     finally:
         made.close()
+
+
+def _haveCarrier() -> bool:
+    return all(findInterface(name).isRunning for name in ("eth0", "eth1"))
 
 
 def _link(namespace: Namespace, number: int, host: int, first: str = "") -> None:

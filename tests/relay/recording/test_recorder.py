@@ -105,6 +105,7 @@ async def test_itIsInTheFileWithinASecond(reactor: Any, tmp_path: Path) -> None:
     recorder = Recorder(reactor, "news", GROUP, tmp_path)
     async with opened(recorder):
         recorder.runReceived(runOf(b"one"))
+        await until(reactor, lambda: any(each.stat().st_size for each in tmp_path.iterdir()))
         await until(reactor, lambda: recordedIn(tmp_path) == [b"one"])
         assert names(tmp_path)[0].endswith(".pcap.part")
         assert names(tmp_path)[0] in EndStatus.of(recorder).state[0]

@@ -409,8 +409,11 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(socket, "getaddrinfo", wait)
     monkeypatch.setattr("txgroupsock.relay.endpoint.contentOf", wait)
     monkeypatch.setattr("txgroupsock.relay.listening.PATIENCE", 0.05)
+    others = set(threading.enumerate())
     yield made
     made.set()
+    for thread in set(threading.enumerate()) - others:
+        thread.join()
 
 
 @pytest.mark.parametrize(

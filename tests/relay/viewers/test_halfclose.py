@@ -107,7 +107,13 @@ async def test_programsWithoutInputAreServed(reactor: Any, stream: Stream, isHTT
         await soon(reactor, lambda: len(program.data) >= len(stream.sent), "it has everything")
         assert program.data == stream.sent
         process.signalProcess("KILL")
-        await soon(reactor, lambda: program.isOver, "it has ended")
+
+        def isOver() -> bool:
+            if not program.isOver:
+                process.reapProcess()  # uvloop keeps to itself the signal that would tell
+            return program.isOver
+
+        await soon(reactor, isOver, "it has ended")
 
         def noneWatches() -> bool:
             stream.send()
