@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -34,8 +35,8 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
-BYSTANDER, MERGE, LONG_MERGE, FAILOVER, HEALTH, VIEWED, SINK, HTTP = (
-    6000, 6010, 6012, 6014, 6020, 6040, 6050, 6080,
+BYSTANDER, MERGE, LONG_MERGE, FAILOVER, HEALTH, VIEWED, SINK, PLAIN, HTTP = (
+    6000, 6010, 6012, 6014, 6020, 6040, 6050, 6060, 6080,
 )  # fmt: skip
 ROUTES = 12
 READY_SECONDS = 20.0
@@ -59,12 +60,19 @@ CONFIGURATION = "\n".join(
             f'to = "udp://{HOST}:{SINK}"\nhealth = true'
             for number in range(ROUTES)
         ),
+        f'[[route]]\nname = "plain"\nfrom = "udp://{HOST}:{PLAIN}"\nto = "udp://{HOST}:{SINK}"',
         f'[[route]]\nname = "viewed"\nfrom = "udp://{HOST}:{VIEWED}"\nviewers = "rtp"',
     ]
 )
 
 Datagram = tuple[bytes, int]
 """A payload, and the port to which it goes."""
+
+SENDERS = {"many senders of one byte": 2000, "many senders and a flood": 3000}
+"""From how many sockets an attack comes, in turn; all others from one."""
+
+FLOODS = {"many senders and a flood": 0.4}
+"""Seconds for which the last datagram is sent as fast as can be, once all have been sent once."""
 
 
 # What is sent
@@ -137,13 +145,22 @@ def attacks(chance: random.Random) -> dict[str, Sequence[Datagram]]:
             for n in every
         ],
         "anything": [(each, ports[n % 5]) for n, each in enumerate(wild)],
+        "many senders of one byte": [(b"\0", PLAIN)] * 2000,
+        "many senders and a flood": [(b"%8d" % (n // 2), PLAIN) for n in range(6000)],
     }
 
 
 def attack(name: str, rate: int, seconds: float) -> None:
     """Send an attack, and beside it what the attacked routes get rightly."""
     datagrams = attacks(random.Random(1))[name]
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with ExitStack() as stack:
+        senders = [
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            for _ in range(SENDERS.get(name, 1))
+        ]
+        sender = senders[0]
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         sys.stdin.readline()  # until everything else is ready
         began, sent, good = time.monotonic(), 0, 0
@@ -154,9 +171,15 @@ def attack(name: str, rate: int, seconds: float) -> None:
                     sender.sendto(right, (HOST, port))
                 good = number + 1
             due = int(past * rate) if datagrams else 0
+            if name in FLOODS:
+                due = min(due, len(datagrams))
             for number in range(sent, due):
                 payload, port = datagrams[number % len(datagrams)]
-                sender.sendto(payload, (HOST, port))
+                senders[number % len(senders)].sendto(payload, (HOST, port))
+            if name in FLOODS and sent < due == len(datagrams):
+                end = time.monotonic() + FLOODS[name]
+                while time.monotonic() < end:
+                    sender.sendto(payload, (HOST, port))
             sent = due
             time.sleep(0.002)
 
