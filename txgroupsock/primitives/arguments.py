@@ -105,7 +105,7 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
 
     # What an annotation says is found out here, once: a file may have a hundred thousand values.
     looks = [(_fitting(kind), _lookingInto(kind)) for kind in kinds]
-    plain = frozenset(kinds) if all(map(_isPlain, kinds)) else frozenset()
+    plain = frozenset(filter(None, map(_plainType, kinds)))
 
     def check(name: str, value: Any) -> None:
         if type(value) in plain:
@@ -120,9 +120,11 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
     return check
 
 
-def _isPlain(kind: Any) -> bool:
-    """Whether nothing more is to be looked at in what is of just that type."""
-    return isinstance(kind, type) and typing.get_origin(kind) is None and kind is not float
+def _plainType(kind: Any) -> type | None:
+    """Of what type a value is enough, with nothing more to be looked at."""
+    plain = typing.get_origin(kind) or kind
+    isOne = isinstance(plain, type) and _lookingInto(kind) is None
+    return plain if isOne else None
 
 
 def _isUnion(hint: Any) -> bool:
