@@ -27,6 +27,7 @@ from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.ring import Ring
 from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.turns import Work, atOnce
 
 _log = Logger()
 
@@ -272,7 +273,12 @@ class Route:
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""
-        return RouteStatus.of(self.input, (*self.stages, *self.recordings), self.outputs, self.name)
+        return atOnce(self.makingStatus())
+
+    def makingStatus(self) -> Work[RouteStatus]:
+        """The same, some of its parts at a time."""
+        stages = (*self.stages, *self.recordings)
+        return RouteStatus.making(self.input, stages, self.outputs, self.name)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""
