@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, frozen
 
+from txgroupsock.ports.pacing import MOST_LATENCY
 from txgroupsock.primitives import (
     AddressError,
     IPAddress,
@@ -27,7 +28,7 @@ from txgroupsock.primitives.sockaddr import (
     wildcard,
     withoutScope,
 )
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.url import MOST_RATE, MOST_REFRESH, StreamURL, URLError
 
 Target: TypeAlias = tuple[str, int, str]
 """Where an output sends to: host, port and interface."""
@@ -56,8 +57,8 @@ class InputModel:
 
     def __attrs_post_init__(self) -> None:
         wholeNumber("port", self.port, 0, 0xFFFF)
-        inRange("latency", self.latency)
-        inRange("refresh", self.refresh)
+        inRange("latency", self.latency, 0, MOST_LATENCY)
+        inRange("refresh", self.refresh, 0, MOST_REFRESH)
 
     @property
     def isMulticast(self) -> bool:
@@ -260,7 +261,7 @@ class OutputModel:
         wholeNumber("port", self.port, 1, 0xFFFF)
         inRange("ttl", self.ttl, 0, 255)
         inRange("dscp", self.dscp, 0, 63)
-        inRange("rate", self.rate)
+        inRange("rate", self.rate, 0, MOST_RATE)
 
     @property
     def target(self) -> Target:

@@ -109,6 +109,7 @@ class RelayModel:
         return model
 
     @classmethod
+    @checked
     def checked(cls, routes: Sequence[RouteRequest], refuse: Refuse) -> RelayModel:
         """
         The relay that is asked for, without what is wrong in it.
