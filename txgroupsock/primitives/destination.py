@@ -164,11 +164,11 @@ class Destination:
         """
         try:
             total = len(data)
-            view = memoryview(data) if total > size else None
+            if total <= size:
+                return int(self.send(sock, data))
+            view = memoryview(data)
         except TypeError as error:
             raise explained(error, Destination.sendRun, data=data, size=size) from None
-        if view is None:
-            return int(self.send(sock, data))
         if size < 1:
             raise ValueError(f"size is {size}: a datagram of a run has at least 1 byte")
         at = 0

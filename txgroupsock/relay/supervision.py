@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -16,6 +15,7 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters, counted
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.told import Told
 from txgroupsock.relay.workerprocess import START_PATIENCE, Events, WorkerProcess
 
 ANSWERING = 2.0
@@ -62,8 +62,7 @@ class Worker:
         self.share = share
         self.process: WorkerProcess | None = None
         self._isStopping = False
-        self._now: list[RouteStatus] | None = None  # of the present process
-        self._counters: list[Counters] | None = None  # of that, if they are newer
+        self._told = Told()  # by the present process
         self._before: list[RouteStatus] | None = None  # of those that have died
         self._user = -1  # who opened the routes first
         self._delay = self.firstDelay
@@ -83,37 +82,14 @@ class Worker:
     @property
     def known(self) -> list[RouteStatus]:
         """What is known of its routes, in their order; with all that they ever counted."""
-        now, before = self._newest(), self._before
+        now, before = self._told.routes(), self._before
         if now is None or before is None:
             return now or before or []
         return [one.after(other) for one, other in zip(now, before, strict=True)]
 
-    def _newest(self) -> list[RouteStatus] | None:
-        """What the present process said last, of what its routes are and of what they counted."""
-        if self._now is not None and self._counters is not None:
-            counters, self._counters = iter(self._counters), None
-            self._now = [route.counted([next(counters) for _ in route.ends]) for route in self._now]
-        return self._now
-
     def counters(self) -> Iterator[tuple[int, str, list[Counters]]]:
-        """
-        Of each of its routes: its place, its name, and what its parts have counted, in their order.
-
-        One after the other: to make L{known} of all takes longer than a stream should have to wait.
-        """
-        now, before, newest = self._now, self._before, self._counters
-        routes = now or before or []
-        firsts = accumulate((route.size for route in routes), initial=0)
-        places = zip(self.share.places, range(len(routes)), firsts, strict=False)
-        for place, index, first in sorted(places):
-            route = routes[index]
-            counters = [end.counters for end in route.ends]
-            if newest is not None:
-                counters = newest[first : first + route.size]
-            if now is not None and before is not None:
-                both = zip(counters, before[index].ends, strict=True)
-                counters = [one.plus(other.counters) for one, other in both]
-            yield place, route.name, counters
+        """What its routes have counted; see L{Told.counters}."""
+        return self._told.counters(self._before, self.share.places)
 
     @property
     def placed(self) -> list[Placed]:
@@ -346,22 +322,18 @@ class Worker:
     def _reported(self, routes: list[RouteStatus]) -> None:
         if len(routes) != len(self.share.routes):
             raise ValueError("another number of routes")
-        self._now, self._counters = routes, None
+        self._told.report(routes)
 
     def _counted(self, counters: list[Counters], longestTurn: float) -> None:
         self._heardAt, self.longestTurn = self._reactor.seconds(), longestTurn
-        if self._now is not None:
-            if len(counters) != sum(each.size for each in self._now):
-                raise ValueError("counters of other routes")
-            self._counters = counters
+        self._told.count(counters)
 
     def _ended(self, why: str) -> None:
         process, self.process = self.process, None
         final, known = self.placed, self.known
         reason = process.problem if process is not None and process.problem else f"it {why}"
         self._why = f"worker {self.number} is not running: {reason}"
-        self._before = [each.closed(self._why) for each in known]
-        self._now = self._counters = None
+        self._before, self._told = [each.closed(self._why) for each in known], Told()
         if self._isDecided:
             self._takeOver()
         self._settled()
