@@ -19,19 +19,35 @@ import time
 import urllib.request
 from pathlib import Path
 
-HOST, WEB, FIRST = "127.0.0.1", 18088, 20000
+HOST, WEB, VIEWERS, FIRST = "127.0.0.1", 18088, 18080, 20000
 
 
-def configuration(routes: int, workers: int, sink: int) -> str:
-    """A file with a stream and many routes that carry nothing."""
+def configuration(given: argparse.Namespace, sink: int) -> str:
+    """A file with a stream, and many routes or outputs that carry nothing or are not heard."""
+    others = [f"udp://{HOST}:{port}" for port in range(10001, 10000 + given.outputs)]
     tables = [
         f'[[route]]\nname = "r{number}"\nfrom = "udp://{HOST}:{FIRST + number}"\n'
-        f'to = ["udp://{HOST}:{sink if not number else 9}", "udp://{HOST}:8", '
-        f'"udp://{HOST}:7"]\n'
-        for number in range(routes)
+        f"to = {json.dumps([f'udp://{HOST}:{sink if not number else 9}', *others])}\n"
+        for number in range(given.routes)
     ]
-    head = f'workers = {workers}\n[admin]\nlisten = "tcp:{WEB}:interface={HOST}"\n'
+    if given.viewers:
+        tables[0] += 'viewers = "plain"\n'
+        tables.append(
+            f'[viewers]\nlisten = "tcp:{VIEWERS}:interface={HOST}"\n'
+            "limits = { viewers = 5000, viewersPerChannel = 5000, viewersPerAddress = 5000 }\n"
+        )
+    head = f'workers = {given.workers}\n[admin]\nlisten = "tcp:{WEB}:interface={HOST}"\n'
     return head + "".join(tables)
+
+
+def watch(count: int) -> list[socket.socket]:
+    """So many viewers, who take what fits into the kernel's buffers."""
+    watching = []
+    for _ in range(count):
+        viewer = socket.create_connection((HOST, VIEWERS))
+        viewer.sendall(b"GET /r0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        watching.append(viewer)
+    return watching
 
 
 def ask(path: str, until: float, counts: list[int]) -> None:
@@ -70,6 +86,8 @@ def main() -> None:
     """Measure, and print a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--routes", type=int, default=300)
+    parser.add_argument("--outputs", type=int, default=3, help="of each route")
+    parser.add_argument("--viewers", type=int, default=0, help="of the stream; one worker only")
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -83,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, socket.socket(type=socket.SOCK_DGRAM) as sink:
         sink.bind((HOST, 0))
         sink.settimeout(10)
-        text = configuration(given.routes, given.workers, sink.getsockname()[1])
+        text = configuration(given, sink.getsockname()[1])
         Path(folder, "relay.toml").write_text(text)
         run = "from twisted.scripts.twistd import run; run()"
         twistd = [sys.executable, "-c", run, "-n", "-l", f"{folder}/log", f"--pidfile={folder}/pid"]
@@ -104,6 +122,7 @@ def measure(given: argparse.Namespace, sink: socket.socket) -> None:
             break
         except OSError:
             time.sleep(0.1)
+    watching = watch(given.viewers)
     until = time.monotonic() + given.seconds
     again = [sys.executable, __file__, "--as-clients", "--path", given.path]
     again += ["--clients", str(given.clients), "--seconds", str(given.seconds)]
@@ -117,16 +136,19 @@ def measure(given: argparse.Namespace, sink: socket.socket) -> None:
             except TimeoutError:
                 break
         answered, _ = asking.communicate()
+    for each in watching:
+        each.close()
     late.sort()
     print(
-        f"{given.routes} routes, {given.clients} clients of {given.path}, {given.workers} worker: "
+        f"{given.routes} routes of {given.outputs} outputs, {given.viewers} viewers, "
+        f"{given.clients} clients of {given.path}, {given.workers} worker: "
         f"late at most {1000 * late[-1]:.1f} ms, 99 % {1000 * late[int(0.99 * len(late))]:.1f} ms, "
         f"half {1000 * late[len(late) // 2]:.1f} ms; {len(late)} datagrams; {answered.strip()}"
     )
     with urllib.request.urlopen(f"{address}/api/status") as answer:
-        process = json.load(answer).get("reactor")
-    if process is not None:
-        print(f"the longest turn took {1000 * process['longestTurn']:.1f} ms")
+        status = json.load(answer)
+    turns = [each["longestTurn"] for each in (status["reactor"], *status["workers"])]
+    print("the longest turns took", ", ".join(f"{1000 * turn:.1f} ms" for turn in turns))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from txgroupsock.primitives import (
     setSendBufferTo,
     writeSocket,
 )
-from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.ouraddress import OurAddresses
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex
 from txgroupsock.traffic import GroupsockStatistics
@@ -139,8 +139,11 @@ class Groupsock:
 
     def handleRead(self, datagram: bytes, sender: tuple[str, int]) -> None:
         """See L{IGroupsock}."""
-        size = len(datagram)
-        if self._sourceHost and sender[0].partition("%")[0] != self._sourceHost:
+        try:
+            size, host = len(datagram), sender[0]
+        except (TypeError, LookupError) as error:
+            raise explained(error, Groupsock.handleRead, datagram=datagram, sender=sender) from None
+        if self._sourceHost and host.partition("%")[0] != self._sourceHost:
             for each in self._tallies:
                 each.otherSources.countPacket(size)
             return
@@ -152,13 +155,19 @@ class Groupsock:
 
     def wasLoopedBackFromUs(self, sender: tuple[str, int]) -> bool:
         """See L{IGroupsock}."""
-        return sender[1] == self.port and sender[0] in self._ours
+        try:
+            return sender[1] == self.port and sender[0] in self._ours
+        except (TypeError, LookupError) as error:
+            raise explained(error, Groupsock.wasLoopedBackFromUs, sender=sender) from None
 
     # Sending
 
     def output(self, data: bytes | bytearray | memoryview) -> int:
         """See L{IGroupsock}."""
-        return sum([self._send(data, each) for each in self._destinations])
+        try:
+            return sum([self._send(data, each) for each in self._destinations])
+        except TypeError as error:
+            raise explained(error, Groupsock.output, data=data) from None
 
     def _send(self, data: bytes | bytearray | memoryview, destination: SessionDestination) -> bool:
         """Send to one destination; whether the kernel took it."""

@@ -6,6 +6,8 @@ from collections import Counter
 
 from attrs import define, field
 
+from txgroupsock.primitives.arguments import explained
+
 
 @define
 class Traffic:
@@ -21,8 +23,11 @@ class Traffic:
 
     def countPacket(self, size: int) -> None:
         """One datagram with so many bytes of payload passed."""
+        try:
+            self.bytes += size
+        except TypeError as error:
+            raise explained(error, Traffic.countPacket, size=size) from None
         self.packets += 1
-        self.bytes += size
 
     @property
     def haveSeenTraffic(self) -> bool:

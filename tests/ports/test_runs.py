@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -286,11 +287,11 @@ class TestSending:
         port: Any = listen(DatagramProtocol())
         with pytest.raises(ValueError, match="streaming"):
             port.registerProducer(object(), False)
-        port.registerProducer(object(), True)
+        port.registerProducer(StringTransport(), True)
         with pytest.raises(RuntimeError, match="already"):
-            port.registerProducer(object(), True)
+            port.registerProducer(StringTransport(), True)
         port.unregisterProducer()
-        port.registerProducer(object(), True)
+        port.registerProducer(StringTransport(), True)
 
     @pytest_twisted.ensureDeferred
     async def test_aRefusedDestinationIsReported(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from txgroupsock.relay.config import ConfigurationError, checkedDocument, parseConfiguration
 from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.summary import summary
 from txgroupsock.relay.viewers import AllowList, Form, Limits, StreamModel, TCPModel
 
@@ -30,6 +32,26 @@ def problems(**document: Any) -> list[str]:
 
 
 # Good ones
+
+
+def test_eachModelIsMadeOnce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    To read routes makes each input, each output and each route once, so it validates them once.
+
+    Ten thousand routes would take twice as long else, at the start and at each reload.
+    """
+    made: Counter[type] = Counter()
+    for kind in (InputModel, OutputModel, RouteModel):
+        make = kind.__init__
+
+        def counting(self: Any, *args: Any, make: Any = make, **kwargs: Any) -> None:
+            made[type(self)] += 1
+            make(self, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "__init__", counting)
+    routes = [{"from": f"udp://239.1.1.{number}:5000", "to": TO} for number in range(5)]
+    configured(route=routes)
+    assert made == {InputModel: 5, OutputModel: 5, RouteModel: 5}
 
 
 def test_nothingIsServedUnlessAskedFor() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from txgroupsock.relay.turns import Shared, TurnMeter, Turns
+from txgroupsock.relay.turns import PIECE, Shared, TurnMeter, Turns, atOnce, inPieces
 
 
 class Busy(Clock):
@@ -39,6 +39,30 @@ def test_allWorkTogetherHasSoMuchOfATurn() -> None:
         most = max(most, len(done) - before)
     assert most <= 3
     assert sorted(done[:10]) == list(range(10))
+    turns.stop()
+
+
+def test_workIsMadeAPieceAtATime() -> None:
+    """What is made of many things is made of a few in a turn; or at once by who does not mind."""
+    clock = Busy()
+    turns = Turns(clock)
+    made: list[int] = []
+
+    def make(thing: int) -> int:
+        made.append(thing)
+        return -thing
+
+    expected = [-thing for thing in range(100)]
+    assert atOnce(inPieces(make, range(100))) == expected
+    made.clear()
+    making = Deferred.fromCoroutine(turns.made(inPieces(make, range(100))))
+    most = 0
+    while not making.called:
+        before = len(made)
+        clock.getDelayedCalls()[0].func()  # type: ignore[attr-defined]
+        most = max(most, len(made) - before)
+    assert making.result == expected
+    assert most <= 3 * PIECE
     turns.stop()
 
 

@@ -14,8 +14,9 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 
-from tests.relay.support import SECONDS, freePort, loggedLines
+from tests.relay.support import SECONDS, freePort, loggedLines, until
 from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.status import Pieces
 from txgroupsock.relay.worker import Worker
 
 
@@ -152,19 +153,22 @@ async def test_aChangeWaitsForTheDecision(reactor: Any) -> None:
     """
     before, after = freePort(), freePort()
     worker, pipe = opened(before)
-    told(worker, "change", routes=[routeTo(after)])
-    assert pipe.messages() == [{"kind": "prepared"}]
+    told(worker, "change", number=1, routes=[routeTo(after)])
+    assert pipe.messages() == [{"kind": "prepared", "number": 1}]
     for port in (before, after):
         with pytest.raises(OSError, match="in use"), socket.socket(type=socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", port))
-    told(worker, "commit")
+    told(worker, "commit", number=2)
     told(worker, "count")
     await worker._changed
-    _, committed, counts, changed = pipe.messages()
-    assert committed["kind"] == "committed"
-    assert committed["status"][0]["input"]["state"] == [f"listening on 127.0.0.1 port {after}"]
-    assert counts == {"kind": "counts", "counters": [[[0, 0, {}]] * 2], "turn": 0.0}
+    await until(reactor, lambda: pipe.messages()[-1]["kind"] == "counts")
+    _, piece, committed, changed, some, counts = pipe.messages()
+    assert piece["piece"]["ends"][0]["state"] == [f"listening on 127.0.0.1 port {after}"]
+    assert committed == {"kind": "committed"}
+    assert some == {"kind": "some", "counters": [[0, 0, {}]] * 2}
+    assert counts == {"kind": "counts", "turn": 0.0}
     assert changed["lines"][0] == f"listening on 127.0.0.1 port {after}"
+    assert changed["number"] == 2
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", before))
     await worker._relay.closeRelay()
@@ -177,19 +181,21 @@ async def test_aChangeThatIsAbandonedLeavesAllAsItWas(reactor: Any) -> None:
     """
     before, after = freePort(), freePort()
     worker, pipe = opened(before)
-    told(worker, "change", routes=[routeTo(after)])
-    told(worker, "abandon")
+    told(worker, "change", number=1, routes=[routeTo(after)])
+    told(worker, "abandon", number=2)
     await worker._changed
-    assert [each["kind"] for each in pipe.messages()] == ["prepared", "kept"]
+    answers = [(each["kind"], each["number"]) for each in pipe.messages()]
+    assert answers == [("prepared", 1), ("kept", 2)]
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", after))
         pipe.clear()  # type: ignore[no-untyped-call]
-        told(worker, "change", routes=[routeTo(after)])
+        told(worker, "change", number=3, routes=[routeTo(after)])
         await worker._changed
-        told(worker, "abandon")
+        told(worker, "abandon", number=4)
     [refused, kept] = pipe.messages()
+    assert refused["number"] == 3
     assert refused["problem"].startswith(f"cannot bind to 127.0.0.1:{after}: Address already in")
-    assert kept == {"kind": "kept"}
+    assert kept == {"kind": "kept", "number": 4}
     [status] = worker._relay.status()
     assert status.input.state == (f"listening on 127.0.0.1 port {before}",)
     await worker._relay.closeRelay()
@@ -201,16 +207,43 @@ async def test_whatAChangeCannotExpectIsRefused(reactor: Any) -> None:
     decision on nothing is no message.
     """
     worker, pipe = opened(freePort())
-    told(worker, "change", routes=[{"input": {}, "outputs": []}])
+    told(worker, "change", number=1, routes=[{"input": {}, "outputs": []}])
     [refused] = [each for each in pipe.messages() if each["kind"] == "refused"]
     assert refused["problem"] == (
         "a worker process failed with KeyError('address'), please report it"
     )
-    told(worker, "abandon")
+    told(worker, "abandon", number=2)
     with loggedLines() as lines:
-        told(worker, "commit")
-        told(worker, "abandon")
+        told(worker, "commit", number=3)
+        told(worker, "abandon", number=4)
     assert len([line for line in lines if line.endswith("are no message: ValueError")]) == 2
+    await worker._relay.closeRelay()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aLongAnswerIsManyShortLines(reactor: Any) -> None:
+    """
+    Neither end takes long for any line, however many outputs a route has; and what is answered has
+    the number of what was asked.
+    """
+    worker, pipe = connected()
+    outputs = [f"udp://127.0.0.1:{port}" for port in range(10000, 10200)]
+    route = RouteModel.of([f"udp://127.0.0.1:{freePort()}"], outputs)
+    worker._open("txgroupsock.interfaces", [route.toJSON()])
+    told(worker, "status", number=7)
+    told(worker, "count")
+    await until(reactor, lambda: {"kind": "counts", "turn": 0.0} in pipe.messages())
+    assert max(map(len, pipe.text().splitlines())) < 8192
+    pieces, counted = Pieces(), 0
+    for message in pipe.messages():
+        if message["kind"] == "piece":
+            pieces.add(message["piece"])
+        elif message["kind"] == "some":
+            counted += len(message["counters"])
+        elif message["kind"] in ("ready", "status"):
+            assert pieces.taken() == worker._relay.status()
+            assert message.get("number", 7) == 7
+    assert counted == 201
     await worker._relay.closeRelay()
 
 

@@ -15,7 +15,13 @@ from txgroupsock.primitives import (
     parseAddress,
 )
 from txgroupsock.primitives.networkinterface import interfaceLike
-from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex, withoutScope
+from txgroupsock.primitives.sockaddr import (
+    familyName,
+    familyOf,
+    isMulticast,
+    scopeIndex,
+    withoutScope,
+)
 
 
 @frozen
@@ -51,7 +57,7 @@ class Where:
 
         @param family: for those that do not tell; C{AF_INET} if left out.
         @raise UnknownInterface: there is no such interface.
-        @raise ValueError: there is no such family.
+        @raise ValueError: there is no such family, or the address is of the other.
         """
         if family not in (None, socket.AF_INET, socket.AF_INET6):
             raise ValueError(f"family is {family!r}: it has to be AF_INET, AF_INET6 or None")
@@ -62,6 +68,11 @@ class Where:
             index = interfaceIndex(interface)
             return cls.of(None, family).on(index)
         address = parseAddress(interface)
+        if family not in (None, familyOf(address)):
+            raise ValueError(
+                f"interface is {interface!r}, which is {familyName(familyOf(address))}, and family "
+                f"is {familyName(family)}: leave one out, or give the name of the interface"
+            )
         return cls(familyOf(address), address, _interfaceOf(address))
 
     def on(self, index: int) -> Where:

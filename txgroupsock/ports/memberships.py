@@ -27,7 +27,11 @@ from txgroupsock.primitives import (
     socketLeaveGroupSSM,
     socketUnblockSource,
 )
+from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.checks import wholeNumber
 from txgroupsock.primitives.sockaddr import parseGroup, withoutScope
+
+_MOST_INDEX = 2**31 - 1
 
 
 class Memberships:
@@ -61,6 +65,7 @@ class Memberships:
         for each in self._more:
             yield from each
 
+    @checked
     def join(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
         """Receive a group from any source."""
         where = self._where(group, interface)
@@ -69,6 +74,7 @@ class Memberships:
         except MembershipError as error:
             return self._elsewhere(error, lambda other: other.join(group, where))
 
+    @checked
     def joinEverywhere(
         self, group: str | IPAddress, source: str | IPAddress | None = None
     ) -> list[Membership]:
@@ -80,6 +86,7 @@ class Memberships:
         @raise MembershipError: all of them did, and this is why the last one did.
         @raise UnknownInterface: there is none.
         """
+        group = Membership.of(group, None, source).group
         joined = []
         refused: GroupsockError = UnknownInterface(
             errno.ENODEV, f"join {group} everywhere", reason="no interface that is up carries it"
@@ -98,6 +105,7 @@ class Memberships:
             raise refused
         return joined
 
+    @checked
     def joinSources(
         self,
         group: str | IPAddress,
@@ -115,6 +123,7 @@ class Memberships:
             raise
         return joined
 
+    @checked
     def getFilter(self, group: str | IPAddress, interface: InterfaceLike = None) -> SourceFilter:
         """Which sources of a joined group are heard (Linux)."""
         wanted = Membership.of(group, self._where(group, interface))
@@ -123,6 +132,7 @@ class Memberships:
                 return each.getFilter(wanted.group, wanted.interface)
         return getSourceFilter(self.socket, wanted.group, self._held(wanted)[1])
 
+    @checked
     def setFilter(
         self, group: str | IPAddress, wanted: SourceFilter, interface: InterfaceLike = None
     ) -> None:
@@ -143,6 +153,7 @@ class Memberships:
         self._forget(kept)
         self._memberships += [Membership(kept.group, kept.interface, each) for each in sources]
 
+    @checked
     def leave(self, group: str | IPAddress, interface: InterfaceLike = None) -> Membership:
         """Stop receiving a group, whatever its sources were."""
         wanted = Membership.of(group, self._where(group, interface))
@@ -157,6 +168,7 @@ class Memberships:
             self._forget(recorded)
         return left
 
+    @checked
     def forget(
         self, group: str | IPAddress, interface: int, *, recorded: int | None = None
     ) -> None:
@@ -168,10 +180,13 @@ class Memberships:
         @param recorded: the index in the list, where that is another: 0 for a group that was
             joined where the routes led.
         """
+        wholeNumber("interface", interface, 0, _MOST_INDEX)
+        wholeNumber("recorded", recorded or 0, 0, _MOST_INDEX)
         held = Membership(withoutScope(parseGroup(group)), interface)
         forgetMembership(self.socket, held)
         self._forget(held if recorded is None else evolve(held, interface=recorded))
 
+    @checked
     def joinSource(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
     ) -> Membership:
@@ -183,6 +198,7 @@ class Memberships:
             return self._elsewhere(error, lambda other: other.joinSource(group, source, where))
         return self._add(joined)
 
+    @checked
     def leaveSource(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
     ) -> Membership:
@@ -197,6 +213,7 @@ class Memberships:
             self._memberships.remove(recorded)
         return left
 
+    @checked
     def block(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
     ) -> Membership:
@@ -205,6 +222,7 @@ class Memberships:
         sock = self._socketOf(wanted)
         return socketBlockSource(sock, group, source, wanted.interface)
 
+    @checked
     def unblock(
         self, group: str | IPAddress, source: str | IPAddress, interface: InterfaceLike = None
     ) -> Membership:
@@ -244,6 +262,7 @@ class Memberships:
         self._more.append(self._spread())
         return join(self._more[-1])
 
+    @checked
     def holds(self, wanted: Membership) -> bool:
         """Whether this very socket has a membership, or, without a source, any of a group."""
         return self._held(wanted)[0] is not None

@@ -28,6 +28,7 @@ from txgroupsock.primitives import (
     setMulticastTTL,
 )
 from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.checks import asText
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -202,6 +203,7 @@ class MulticastTransport:
         try:
             parseAddress(host)
         except AddressError:
+            host = asText("addr", host, "a literal address, or a host name")
             name = host.partition("%")[0]
             if ":" in name or not name:
                 return succeed(host)  # not a host name either: joining will say so

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -13,6 +12,9 @@ from twisted.internet.interfaces import IReactorCore
 from txgroupsock.ports.clock import Ticks, ticksOf
 from txgroupsock.primitives.batchmemory import BatchMemory
 from txgroupsock.primitives.checks import wrongKind
+
+MOST_LATENCY: Final = 60.0
+"""Seconds; no receive buffer lasts as long."""
 
 WAKE_UPS: Final = 8
 """A port looks at its rate once in so many wake-ups."""
@@ -179,6 +181,8 @@ def checkLatency(latency: float | None) -> float | None:
     given: Any = latency
     if isinstance(given, bool) or not isinstance(given, float | int | None):
         raise wrongKind("latency", latency, "a number of seconds")
-    if latency is not None and not (math.isfinite(latency) and latency >= 0):
-        raise ValueError(f"latency is {latency}; it must be a finite number of seconds, 0 or more")
+    if latency is not None and not 0 <= latency <= MOST_LATENCY:
+        raise ValueError(
+            f"latency is {latency}; it must be a number of seconds from 0 to {MOST_LATENCY:g}"
+        )
     return latency

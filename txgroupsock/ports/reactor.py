@@ -33,7 +33,7 @@ from txgroupsock.ports.tcp import (
 from txgroupsock.ports.udp import UDPPort
 from txgroupsock.primitives import InterfaceLike, IPAddress, KeepAlive, setupDatagramSocket
 from txgroupsock.primitives.arguments import checked
-from txgroupsock.primitives.checks import inRange
+from txgroupsock.primitives.checks import inRange, wholeNumber
 
 _USUAL = KeepAlive()
 
@@ -281,6 +281,7 @@ class GroupsockReactor:
     ) -> IListeningPort:
         needFactory(factory)
         needPort(port)
+        wholeNumber("backlog", backlog, None, 2**31 - 1)
         opened = KeepAlivePort(
             port,
             factory,

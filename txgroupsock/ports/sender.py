@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from txgroupsock.ports.address import checkDestination
 from txgroupsock.ports.statistics import PortStatistics
 from txgroupsock.primitives import Destination, SocketAddress, TransferError, fromSocketAddress
+from txgroupsock.primitives.arguments import explained
 from txgroupsock.primitives.checks import wrongKind
 from txgroupsock.primitives.destination import WOULD_BLOCK
 from txgroupsock.primitives.errors import sendAdvice
@@ -298,21 +299,36 @@ class SendingTransport:
         @raise UnknownInterface: the scope of the host names no interface.
         @raise TransferError: the kernel refuses the request itself.
         """
-        self._sender.send(packet, self._target(addr))
+        target = self._target(addr)
+        try:
+            self._sender.send(packet, target)
+        except TypeError as error:
+            raise explained(error, SendingTransport.write, packet=packet) from None
 
     def writeSequence(self, seq: Iterable[bytes], addr: SocketAddress | None = None) -> None:
         """Send one datagram made of several pieces; see L{write}."""
-        self.write(b"".join(seq), addr)
+        try:
+            packet = b"".join(seq)
+        except TypeError:
+            raise wrongKind("seq", seq, "a list of bytes") from None
+        self.write(packet, addr)
 
     def writeTo(self, datagram: bytes | memoryview, *destinations: Destination) -> None:
         """See L{IRunTransport}."""
-        for each in destinations:
-            self._sender.sendRun(datagram, len(datagram), self._checked(each))
+        try:
+            for each in destinations:
+                self._sender.sendRun(datagram, len(datagram), self._checked(each))
+        except TypeError as error:
+            raise explained(error, SendingTransport.writeTo, datagram=datagram) from None
 
     def writeRun(self, run: Run, *destinations: Destination) -> None:
         """See L{IRunTransport}."""
-        for each in destinations:
-            self._sender.sendRun(run.data, run.segmentSize, self._checked(each))
+        try:
+            data, size = run.data, run.segmentSize
+            for each in destinations:
+                self._sender.sendRun(data, size, self._checked(each))
+        except (AttributeError, TypeError) as error:
+            raise explained(error, SendingTransport.writeRun, run=run) from None
 
     def _checked(self, destination: Destination) -> Destination:
         if not isinstance(destination, Destination):
@@ -328,6 +344,8 @@ class SendingTransport:
         """See L{IRunTransport}."""
         if not streaming:
             raise ValueError("only a streaming producer (IPushProducer) can be paused")
+        if not hasattr(producer, "pauseProducing"):
+            raise wrongKind("producer", producer, "an object that provides IPushProducer")
         self._sender.registerProducer(producer)
 
     def unregisterProducer(self) -> None:

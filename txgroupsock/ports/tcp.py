@@ -265,6 +265,7 @@ def needListening(fileDescriptor: int) -> None:
 @contextmanager
 def _lent(fileDescriptor: int) -> Iterator[socket.socket]:
     """The socket of a descriptor, which stays its owner's; takes no further one."""
+    wholeNumber("fileDescriptor", fileDescriptor, None, 2**31 - 1)
     sock = socket.socket(fileno=fileDescriptor)
     try:
         yield sock

@@ -174,6 +174,7 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
 
     # Broadcast
 
+    @checked
     def setBroadcastAllowed(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface
         """Whether this port may send to a broadcast address; at first it may not."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
@@ -193,8 +194,9 @@ class UDPPort(ReceivingTransport, SendingTransport, MulticastTransport):
     def maxPacketSize(self, size: int) -> None:
         if isinstance(size, bool) or not isinstance(size, int):
             raise wrongKind("maxPacketSize", size, "a whole number of bytes")
-        if size < 1:
-            raise ValueError(f"maxPacketSize is {size}; it must be at least 1")
+        if not 1 <= size < 2**31:
+            wanted = "at least 1" if size < 1 else f"at most {2**31 - 1:,}"
+            raise ValueError(f"maxPacketSize is {size}; it must be {wanted}")
         self._maxPacketSize = size
 
     def startListening(self) -> None:

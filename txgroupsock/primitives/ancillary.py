@@ -21,7 +21,7 @@ from txgroupsock.primitives.constants import (
     required,
 )
 from txgroupsock.primitives.errors import AddressError, SocketOptionError
-from txgroupsock.primitives.sockaddr import IPAddress, familyName, familyOf
+from txgroupsock.primitives.sockaddr import IPAddress, familyName, familyOf, parseAddress
 
 Ancillary = list[tuple[int, int, bytes]]
 """What L{socket.socket.sendmsg} takes: (level, type, data) of each item."""
@@ -49,6 +49,7 @@ def ancillaryFor(
     """
     v4 = family == socket.AF_INET
     items: Ancillary = []
+    source = None if source is None else parseAddress(source)
     if not 0 <= interface < 2**31:
         raise SocketOptionError(
             errno.EINVAL,

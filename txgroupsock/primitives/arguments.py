@@ -6,7 +6,8 @@ another kind than it has to be is a L{TypeError} that names the argument and say
 right, what is out of range a L{ValueError}.  A C{bool} is no number here, nor a text a list of
 texts, whatever Python says.
 
-Not for the data path: a call costs some microseconds more.
+Not for the data path: a call costs some microseconds more.  There L{explained} finds out, once a
+call has failed, whether that was because of its arguments: that costs nothing while all is well.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from attrs import Attribute
 from attrs.validators import and_
 from zope.interface.interface import InterfaceClass, Method
 
 from txgroupsock.primitives.checks import withArticle, wrongKind
+
+MOST: Final = 10**12
+"""More seconds or bits a second, or the like, are taken for a mistake."""
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -59,6 +63,24 @@ def checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Re
         return function(*args, **kwargs)
 
     return looking
+
+
+def explained(error: Exception, function: Callable[..., Any], **given: Any) -> Exception:
+    """
+    Why a call failed: what was given wrongly, if something was, and else the error itself.
+
+    @param function: what was called.
+    @param given: the arguments to look at.
+    """
+    function = getattr(function, "__func__", function)
+    for name, value in given.items():
+        check = _checkOf(function.__annotations__[name], function.__globals__)
+        try:
+            if check is not None:
+                check(name, value)
+        except (TypeError, ValueError) as wrong:
+            return wrong
+    return error
 
 
 def typed(kind: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
@@ -105,7 +127,7 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
 
     # What an annotation says is found out here, once: a file may have a hundred thousand values.
     looks = [(_fitting(kind), _lookingInto(kind)) for kind in kinds]
-    plain = frozenset(kinds) if all(map(_isPlain, kinds)) else frozenset()
+    plain = frozenset(filter(None, map(_plainType, kinds)))
 
     def check(name: str, value: Any) -> None:
         if type(value) in plain:
@@ -120,9 +142,17 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
     return check
 
 
-def _isPlain(kind: Any) -> bool:
-    """Whether nothing more is to be looked at in what is of just that type."""
-    return isinstance(kind, type) and typing.get_origin(kind) is None and kind is not float
+def _plainType(kind: Any) -> type | None:
+    """Of what type a value is enough, with nothing more to be looked at."""
+    plain = typing.get_origin(kind) or kind
+    isOne = isinstance(plain, type) and _lookingInto(kind) is None and not _places(kind)
+    return plain if isOne else None
+
+
+def _places(kind: Any) -> int:
+    """Of a tuple that has a place for each of its items, how many."""
+    items = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
+    return 0 if Ellipsis in items else len(items)
 
 
 def _isUnion(hint: Any) -> bool:
@@ -140,8 +170,7 @@ def _canLook(kind: Any) -> bool:
         return isinstance(origin, type) and (
             issubclass(origin, Collection) or origin in (Iterable, Callable)
         )
-    isOurs = isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
-    return isOurs and kind is not socket.socket  # there are others that do
+    return isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
 
 
 def _fitting(kind: Any) -> Callable[[Any], bool]:
@@ -158,6 +187,8 @@ def _fitting(kind: Any) -> Callable[[Any], bool]:
         )
     if hasattr(kind, "makeConnection"):  # Twisted asks nothing more of a protocol
         return lambda value: hasattr(value, "makeConnection") and not isinstance(value, type)
+    if kind is socket.socket:  # there are others that do
+        return lambda value: hasattr(value, "getsockopt") and not isinstance(value, type)
     if kind is bool:
         return lambda value: isinstance(value, int) and value in (0, 1)
     if kind is int:
@@ -169,6 +200,8 @@ def _fitting(kind: Any) -> Callable[[Any], bool]:
     origin = typing.get_origin(kind) or kind
     if origin is Callable:
         return callable
+    if _places(kind):
+        return lambda value: isinstance(value, tuple | list) and len(value) == _places(kind)
     if origin is Iterable or (origin is not kind and issubclass(origin, Collection)):
         wantsMapping = hasattr(origin, "keys")
         return lambda value: _isSeveral(value) and hasattr(value, "keys") == wantsMapping
@@ -188,7 +221,7 @@ def _isSeveral(value: Any) -> bool:
 def _lookingInto(kind: Any) -> _Check | None:
     """What looks at the number that something is, or at the items of a list."""
     if kind is float:
-        return _isFinite
+        return _isSane
     items = [item for item in typing.get_args(kind) if item is not Ellipsis]
     check = _checkOf(items[0], {}) if len(items) == 1 else None
     if check is None:
@@ -202,9 +235,11 @@ def _lookingInto(kind: Any) -> _Check | None:
     return look
 
 
-def _isFinite(name: str, value: Any) -> None:
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}: it has to be a finite number")
+def _isSane(name: str, value: Any) -> None:
+    number = value.__index__() if hasattr(value, "__index__") else float(value)
+    if not -MOST <= number <= MOST:
+        wanted = f"from {-MOST:,} to {MOST:,}" if abs(number) < math.inf else "a finite number"
+        raise ValueError(f"{name} is {value!r}: it has to be {wanted}")
 
 
 _WORDS = {
@@ -227,6 +262,8 @@ def _word(kind: Any) -> str:
     origin = typing.get_origin(kind)
     if origin is Callable:
         return "something to call"
+    if _places(kind):
+        return f"({', '.join(map(_word, typing.get_args(kind)))})"
     if origin is not None:
         items = [each for each in typing.get_args(kind) if each is not Ellipsis]
         return f"a list, each of {_inWords(items)}, also of a single one: [...]"

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.constants import (
     IP_PKTINFO,
     IP_RECVERR,
@@ -100,7 +100,10 @@ def receiveArrivals(
         last, and how they arrived, with the length of all.
     @raise OSError: as C{recvmsg} raises it, BlockingIOError if nothing has arrived.
     """
-    size, ancillary, flags, sender = sock.recvmsg_into([buffer], _ROOM, REPORT_LENGTH)
+    try:
+        size, ancillary, flags, sender = sock.recvmsg_into([buffer], _ROOM, REPORT_LENGTH)
+    except (AttributeError, TypeError) as error:
+        raise explained(error, receiveArrivals, sock=sock, buffer=buffer) from None
     length = size
     segment = None
     if flags & socket.MSG_TRUNC:
@@ -148,7 +151,10 @@ def receiveDestinationReport(sock: socket.socket) -> tuple[tuple[str, int], int]
         listens there) or EHOSTUNREACH; L{None} for what is no such report.
     @raise OSError: as C{recvmsg} raises it, BlockingIOError if there is nothing.
     """
-    _, ancillary, _, destination = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+    try:
+        _, ancillary, _, destination = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+    except (AttributeError, TypeError) as error:
+        raise explained(error, receiveDestinationReport, sock=sock) from None
     for level, kind, data in ancillary:
         if (level, kind) in _ERRORS and destination and len(data) >= _EXTENDED_ERROR.size:
             return fromSocketAddress(destination), _EXTENDED_ERROR.unpack_from(data)[0]

@@ -17,6 +17,7 @@ import termios
 from array import array
 from typing import Final, TypeAlias
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.batchmemory import (
     CONTROL,
     CONTROLLEN,
@@ -47,6 +48,7 @@ def canBatch() -> bool:
     return LINUX and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
+@checked
 def coalesceArrivals(sock: socket.socket, *, wanted: bool = True) -> bool:
     """
     Have the kernel hand over trains of datagrams as one (UDP_GRO); whether it will.

@@ -60,11 +60,13 @@ _RECEIVE = _Direction(
 )
 
 
+@checked
 def getSendBufferSize(sock: socket.socket) -> int:
     """Bytes of the send buffer (SO_SNDBUF; half of what Linux reports)."""
     return _get(sock, _SEND)
 
 
+@checked
 def getReceiveBufferSize(sock: socket.socket) -> int:
     """Bytes of the receive buffer (SO_RCVBUF; half of what Linux reports)."""
     return _get(sock, _RECEIVE)

@@ -12,12 +12,11 @@ from typing import Any
 
 def wholeNumber(name: str, value: Any, least: int | None = 0, most: int | None = None) -> int:
     """A whole number within bounds; L{None} for those that there are not."""
-    wanted = f"a whole number{_range(least, most)}"
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise wrongKind(name, value, wanted)
+        raise wrongKind(name, value, f"a whole number{_range(least, most)}")
     index: int = value.__index__()
     if (least is not None and index < least) or (most is not None and index > most):
-        raise ValueError(f"{name} is {value!r}: it has to be {wanted}")
+        raise ValueError(f"{name} is {value!r}: it has to be a whole number{_range(least, most)}")
     return index
 
 

@@ -9,6 +9,7 @@ import sys
 
 from attrs import frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import NotSupportedHere
 from txgroupsock.primitives.options import settingOption
@@ -75,6 +76,7 @@ class ConnectionState:
     bytesUnsent: int | None = None
 
 
+@checked
 def getConnectionState(sock: socket.socket) -> ConnectionState:
     """
     What the kernel knows of a TCP connection now; one system call.

@@ -15,7 +15,7 @@ from typing import Final
 from attrs import define, field
 
 from txgroupsock.primitives.ancillary import Ancillary, ancillaryFor
-from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.constants import UDP_SEGMENT, required
 from txgroupsock.primitives.errors import AddressError
 from txgroupsock.primitives.networkinterface import InterfaceLike, interfaceIndex
@@ -145,6 +145,8 @@ class Destination:
             if error.errno in WOULD_BLOCK:
                 return False
             self.dropped(1, error.errno)
+        except (AttributeError, TypeError) as error:
+            raise explained(error, Destination.send, sock=sock, datagram=datagram) from None
         else:
             self.statistics.datagramsSent += 1
             self.statistics.bytesSent += len(datagram)
@@ -160,10 +162,15 @@ class Destination:
         @return: how many datagrams were seen to, by sending or by counting them as dropped;
             fewer than there are only if the socket's buffer is full (EAGAIN).
         """
-        total = len(data)
-        if total <= size:
-            return int(self.send(sock, data))
-        view = memoryview(data)
+        try:
+            total = len(data)
+            if total <= size:
+                return int(self.send(sock, data))
+            view = memoryview(data)
+        except TypeError as error:
+            raise explained(error, Destination.sendRun, data=data, size=size) from None
+        if size < 1:
+            raise ValueError(f"size is {size}: a datagram of a run has at least 1 byte")
         at = 0
         while at < total:
             part = view[at : at + self._segmentation.bytesPerCall(size)]
@@ -174,6 +181,8 @@ class Destination:
             else:
                 try:
                     self._hand(sock, part, self._segmentingAt(size))
+                except (AttributeError, TypeError) as error:
+                    raise explained(error, Destination.sendRun, sock=sock, size=size) from None
                 except OSError as error:
                     number = error.errno
                     if number in WOULD_BLOCK:
@@ -190,8 +199,11 @@ class Destination:
 
     def dropped(self, count: int, number: int | None) -> None:
         """Count datagrams that were not sent because of an errno."""
-        self.statistics.datagramsDropped += count
-        self.statistics.errors[number or 0] += count
+        try:
+            self.statistics.datagramsDropped += count
+            self.statistics.errors[number or 0] += count
+        except TypeError as error:
+            raise explained(error, Destination.dropped, count=count, number=number) from None
 
     def _hand(self, sock: socket.socket, data: bytes | memoryview, ancillary: Ancillary) -> None:
         if ancillary:

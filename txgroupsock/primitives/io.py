@@ -8,6 +8,7 @@ import socket
 from attrs import frozen
 
 from txgroupsock.primitives.ancillary import Ancillary
+from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import (
     AddressError,
@@ -57,14 +58,16 @@ def readSocket(sock: socket.socket, buffer: bytearray | memoryview) -> Received 
     @raise PeerClosed: a stream has ended.
     @raise TransferError: any other error.
     """
-    isStream = sock.type == socket.SOCK_STREAM
-    room = memoryview(buffer).nbytes
+    isStream = getattr(sock, "type", None) == socket.SOCK_STREAM
     try:
+        room = memoryview(buffer).nbytes
         length, sender = sock.recvfrom_into(buffer, 0, 0 if isStream else REPORT_LENGTH)
     except OSError as error:
         if _isWait(error) or (error.errno in _ECHOES and not isStream):
             return None
         raise TransferError(error.errno, "read from the socket") from error
+    except (AttributeError, TypeError) as error:
+        raise explained(error, readSocket, sock=sock, buffer=buffer) from None
     if isStream:
         if not length and room:
             raise PeerClosed(None, "read from the stream", reason="the peer has closed it")
@@ -105,8 +108,11 @@ def writeSocket(
         raise TransferError(
             number, f"send {size} byte{'' if size == 1 else 's'}{where}", sendAdvice(number)
         ) from error
+    except (AttributeError, TypeError) as error:
+        raise explained(error, writeSocket, sock=sock, address=address, data=data) from None
 
 
+@checked
 def getSourcePort(sock: socket.socket) -> int:
     """
     The port that a socket sends from; an unbound one is bound to one of the kernel's choice.

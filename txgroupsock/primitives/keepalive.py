@@ -8,7 +8,7 @@ import sys
 
 from attrs import frozen
 
-from txgroupsock.primitives.arguments import typed
+from txgroupsock.primitives.arguments import checked, typed
 from txgroupsock.primitives.constants import (
     DARWIN,
     TCP_KEEPALIVE_DARWIN,
@@ -64,6 +64,7 @@ class KeepAlive:
             )
 
 
+@checked
 def setSocketKeepAlive(
     sock: socket.socket,
     idle: int = 180,
@@ -98,6 +99,7 @@ def setSocketKeepAlive(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+@checked
 def clearSocketKeepAlive(sock: socket.socket) -> None:
     """
     Have the kernel probe no more, and clear the user timeout.
@@ -110,6 +112,7 @@ def clearSocketKeepAlive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 0)
 
 
+@checked
 def getSocketKeepAlive(sock: socket.socket) -> KeepAlive | None:
     """
     What the kernel will do about a silent peer; L{None} if it probes for none.

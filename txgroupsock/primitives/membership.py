@@ -37,6 +37,7 @@ from txgroupsock.primitives.sourcefilter import SourceFilter, packGroup, readFil
 from txgroupsock.primitives.subscription import Membership, MembershipError, checkSource
 
 
+@checked
 def socketJoinGroup(
     sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
 ) -> Membership:
@@ -55,6 +56,7 @@ def socketJoinGroup(
     return membership
 
 
+@checked
 def socketLeaveGroup(
     sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
 ) -> Membership:
@@ -68,6 +70,7 @@ def socketLeaveGroup(
     return membership
 
 
+@checked
 def socketJoinGroupSSM(
     sock: socket.socket,
     group: str | IPAddress,
@@ -150,6 +153,7 @@ def _bothKinds(membership: Membership, verb: str, held: SourceFilter) -> Members
     return MembershipError(membership, errno.EINVAL, verb, advice, reason)
 
 
+@checked
 def socketLeaveGroupSSM(
     sock: socket.socket,
     group: str | IPAddress,
@@ -168,6 +172,7 @@ def socketLeaveGroupSSM(
     return membership
 
 
+@checked
 def socketBlockSource(
     sock: socket.socket,
     group: str | IPAddress,
@@ -185,6 +190,7 @@ def socketBlockSource(
     return membership
 
 
+@checked
 def socketUnblockSource(
     sock: socket.socket,
     group: str | IPAddress,
@@ -227,6 +233,7 @@ def setSourceFilter(
         raise _refused(sock, membership, verb, error, sources=len(wanted.sources)) from error
 
 
+@checked
 def getSourceFilter(
     sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
 ) -> SourceFilter:

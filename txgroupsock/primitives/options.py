@@ -37,6 +37,7 @@ def settingOption(operation: str, advice: str = "") -> Iterator[None]:
         raise SocketOptionError(error.errno, operation, advice) from error
 
 
+@checked
 def makeSocketNonBlocking(sock: socket.socket) -> None:
     """From now on, calls return at once, with EAGAIN where they would have waited."""
     with settingOption("make the socket non-blocking"):
@@ -65,6 +66,7 @@ def makeSocketBlocking(sock: socket.socket, writeTimeoutMs: int = 0) -> None:
         )
 
 
+@checked
 def ignoreSigPipeOnSocket(sock: socket.socket) -> None:
     """
     A write to a peer that has gone is an EPIPE error, never a signal that ends the process.
@@ -115,6 +117,7 @@ def setMulticastLoop(sock: socket.socket, *, enabled: bool) -> None:
         sock.setsockopt(protocolLevel(sock.family), option, int(enabled))
 
 
+@checked
 def getMulticastLoop(sock: socket.socket) -> bool:
     """Whether this host's members of a group hear what this socket sends to it."""
     v4 = sock.family == socket.AF_INET
@@ -139,6 +142,7 @@ def setMulticastTTL(sock: socket.socket, ttl: int) -> None:
         sock.setsockopt(protocolLevel(sock.family), option, ttl)
 
 
+@checked
 def getMulticastTTL(sock: socket.socket) -> int:
     """The TTL or hop limit of multicast sent by this socket."""
     v4 = sock.family == socket.AF_INET
@@ -147,6 +151,7 @@ def getMulticastTTL(sock: socket.socket) -> int:
         return sock.getsockopt(protocolLevel(sock.family), option)
 
 
+@checked
 def setMulticastInterface(sock: socket.socket, interface: InterfaceLike) -> None:
     """
     Where multicast sent by this socket leaves; "any" leaves it to the routing table.
@@ -195,6 +200,7 @@ def multicastInterfaceOption(family: int, interface: InterfaceLike) -> SocketOpt
     return SocketOption(protocolLevel(family), option, value, operation)
 
 
+@checked
 def getMulticastInterface(sock: socket.socket) -> str | int:
     """
     Where multicast sent by this socket leaves: of an IPv4 socket the interface's address

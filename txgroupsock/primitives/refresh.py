@@ -80,6 +80,7 @@ def refreshMembership(
         raise MembershipError(held, error.errno, _VERB) from error
 
 
+@checked
 def rejoin(sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None) -> None:
     """
     Leave a group and join it as it was, so that it is reported under IGMPv2 and MLDv1, too.
@@ -94,6 +95,7 @@ def rejoin(sock: socket.socket, group: str | IPAddress, interface: InterfaceLike
     _leaveAndJoin(sock, held, current)
 
 
+@checked
 def forgetMembership(sock: socket.socket, membership: Membership) -> None:
     """
     Leave a group, on an interface that may be gone: a socket keeps an entry for it, and the
@@ -105,6 +107,7 @@ def forgetMembership(sock: socket.socket, membership: Membership) -> None:
         )
 
 
+@checked
 def memberInterface(
     sock: socket.socket, group: str | IPAddress, interface: InterfaceLike = None
 ) -> int:

@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import TypeAlias
 
+from txgroupsock.primitives.arguments import explained
 from txgroupsock.primitives.checks import asText, wholeNumber
 from txgroupsock.primitives.constants import LINUX
 from txgroupsock.primitives.errors import AddressError, UnknownInterface
@@ -161,9 +162,12 @@ def fromSocketAddress(sockaddr: SocketAddress) -> tuple[str, int]:
     Asks for the interface's name each time: names change, and only link-local
     addresses have a scope (1 µs then, 0.1 µs for all others).
     """
-    if len(sockaddr) == 2 or not sockaddr[3]:
-        return sockaddr[0], sockaddr[1]
-    host = sockaddr[0].partition("%")[0]
+    try:
+        if len(sockaddr) == 2 or not sockaddr[3]:
+            return sockaddr[0], sockaddr[1]
+        host = sockaddr[0].partition("%")[0]
+    except (TypeError, LookupError, AttributeError) as error:
+        raise explained(error, fromSocketAddress, sockaddr=sockaddr) from None
     try:
         scope: str | int = nameOfIndex(sockaddr[3])
     except OSError:

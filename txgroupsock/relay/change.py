@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -358,9 +358,8 @@ class _Step:
 def _likenessOf(route: Route) -> Likeness:
     incoming = route.input
     model = incoming.model if isShare(incoming) else None
-    likeness = Likeness.of(model, map(_outputKey, route.outputs), route.name)
     health = None if route.health is None else route.health.settings
-    return evolve(likeness, health=health, record=route.record)
+    return Likeness.of(model, map(_outputKey, route.outputs), route.name, health, route.record)
 
 
 def _outputKey(output: IRelayOutput) -> Any:

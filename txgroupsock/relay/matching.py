@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from txgroupsock.relay.plan import RouteModel
@@ -34,17 +34,23 @@ class Likeness:
     record: Hashable = None
 
     @classmethod
-    def of(cls, incoming: AnyInput | None, outputs: Iterable[Hashable], name: str) -> Likeness:
-        """The likeness of a route with this input, these outputs and this name."""
-        if incoming is None:
-            return cls(None, frozenset(outputs), name)
-        return cls(incoming.inOrder, frozenset(outputs), name, incoming.times)
+    def of(
+        cls,
+        incoming: AnyInput | None,
+        outputs: Iterable[Hashable],
+        name: str,
+        health: Hashable = None,
+        record: Hashable = None,
+    ) -> Likeness:
+        """The likeness of a route of which this is known."""
+        heard = None if incoming is None else incoming.inOrder
+        times = None if incoming is None else incoming.times
+        return cls(heard, frozenset(outputs), name, times, health, record)
 
     @classmethod
     def ofModel(cls, route: RouteModel) -> Likeness:
         """The likeness of a route that is described."""
-        likeness = cls.of(route.input, route.outputs, route.name)
-        return evolve(likeness, health=route.health, record=route.record)
+        return cls.of(route.input, route.outputs, route.name, route.health, route.record)
 
     def isKeptBy(self, wanted: Likeness) -> bool:
         """Whether nothing needs to be opened, closed or set for this to go on as that."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import evolve, frozen
 
+from txgroupsock.ports.pacing import MOST_LATENCY
 from txgroupsock.primitives import (
     AddressError,
     IPAddress,
@@ -27,7 +28,10 @@ from txgroupsock.primitives.sockaddr import (
     wildcard,
     withoutScope,
 )
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.url import MOST_RATE, MOST_REFRESH, StreamURL, URLError
+
+Target: TypeAlias = tuple[str, int, str]
+"""Where an output sends to: host, port and interface."""
 
 
 @frozen(field_transformer=typed)
@@ -53,8 +57,8 @@ class InputModel:
 
     def __attrs_post_init__(self) -> None:
         wholeNumber("port", self.port, 0, 0xFFFF)
-        inRange("latency", self.latency)
-        inRange("refresh", self.refresh)
+        inRange("latency", self.latency, 0, MOST_LATENCY)
+        inRange("refresh", self.refresh, 0, MOST_REFRESH)
 
     @property
     def isMulticast(self) -> bool:
@@ -106,8 +110,8 @@ class InputModel:
 
     @classmethod
     def parse(cls, url: str) -> InputModel:
-        """The input that one URL names; see L{of}."""
-        return cls.of([StreamURL.parse(url)])
+        """The input that one URL names; see L{ofOne}."""
+        return cls.ofOne(StreamURL.parse(url))
 
     @classmethod
     def of(cls, urls: Sequence[StreamURL]) -> InputModel:
@@ -116,31 +120,10 @@ class InputModel:
 
         @raise URLError: they name several inputs, or one that cannot be.
         """
-        first = cls._ofOne(urls[0])
-        sources = dict.fromkeys(first.sources)
-        for url in urls[1:]:
-            other = cls._ofOne(url)
-            if other.heard(()) != first.heard(()):
-                raise URLError(
-                    url.text,
-                    f"a route has one input, and {urls[0].text!r} is another; only the source "
-                    "may differ.  Give it a route of its own: --from and --to after these, or "
-                    "another [[route]].  Or make one stream of both: --merge or --failover, or "
-                    "[route.merge] or [route.failover]",
-                )
-            if not other.sources or not first.sources:
-                raise URLError(
-                    url.text, "give either one URL without a source or several with one each"
-                )
-            if other.sources[0] in sources:
-                raise URLError(url.text, "it is there twice; leave one out")
-            sources.update(dict.fromkeys(other.sources))
-            first = evolve(
-                first,
-                latency=least(first.latency, other.latency),
-                refresh=soonest(first.refresh, other.refresh),
-            )
-        return evolve(first, sources=tuple(sources))
+        gathering = Gathering()
+        for url in urls:
+            gathering.add(url)
+        return gathering.model
 
     @property
     def received(self) -> InputModel:
@@ -149,10 +132,17 @@ class InputModel:
 
     def heard(self, sources: tuple[IPAddress, ...]) -> InputModel:
         """What is heard, however soon it is passed on, with other sources."""
+        if self.times == (None, None) and self.sources == sources:
+            return self  # as of most, and evolve() takes 10 us
         return evolve(self, sources=sources, latency=None, refresh=None)
 
     @classmethod
-    def _ofOne(cls, url: StreamURL) -> InputModel:
+    def ofOne(cls, url: StreamURL) -> InputModel:
+        """
+        The input that one URL names.
+
+        @raise URLError: it names none.
+        """
         for option in ("ttl", "dscp", "rate"):
             if getattr(url, option) is not None:
                 raise URLError(url.text, f"{option} is for outputs: what arrives is as it was sent")
@@ -185,6 +175,66 @@ class InputModel:
         return cls(address, url.port, (), url.interface, url.latency)
 
 
+class Gathering:
+    """One input, gathered from a list of URLs: the same group from each of several sources."""
+
+    def __init__(self) -> None:
+        self._first: tuple[StreamURL, InputModel] | None = None
+        self._sources: dict[IPAddress, None] = {}
+        self._times: tuple[float | None, float | None] = (None, None)
+
+    def add(self, url: StreamURL) -> None:
+        """
+        Add one.
+
+        @raise URLError: it names another input than the first did, or none; it has not been added.
+        """
+        added = InputModel.ofOne(url)
+        if self._first is None:
+            self._first, self._times = (url, added), added.times
+        else:
+            self._check(url, added, *self._first)
+            latency, refresh = self._times
+            self._times = least(latency, added.latency), soonest(refresh, added.refresh)
+        self._sources.update(dict.fromkeys(added.sources))
+
+    def _check(self, url: StreamURL, added: InputModel, text: StreamURL, first: InputModel) -> None:
+        if added.heard(()) != first.heard(()):
+            raise URLError(
+                url.text,
+                f"a route has one input, and {text.text!r} is another; only the source "
+                "may differ.  Give it a route of its own: --from and --to after these, or "
+                "another [[route]].  Or make one stream of both: --merge or --failover, or "
+                "[route.merge] or [route.failover]",
+            )
+        if not added.sources or not first.sources:
+            raise URLError(
+                url.text, "give either one URL without a source or several with one each"
+            )
+        if added.sources[0] in self._sources:
+            raise URLError(url.text, "it is there twice; leave one out")
+
+    @property
+    def isEmpty(self) -> bool:
+        """Whether none has been added."""
+        return self._first is None
+
+    @property
+    def model(self) -> InputModel:
+        """
+        The input that these name.
+
+        @raise ValueError: there is none.
+        """
+        if self._first is None:
+            raise ValueError("no URL names this input: give it one")
+        _, first = self._first
+        if len(self._sources) < 2:
+            return first
+        latency, refresh = self._times
+        return evolve(first, sources=tuple(self._sources), latency=latency, refresh=refresh)
+
+
 @frozen(field_transformer=typed)
 class OutputModel:
     """
@@ -211,12 +261,12 @@ class OutputModel:
         wholeNumber("port", self.port, 1, 0xFFFF)
         inRange("ttl", self.ttl, 0, 255)
         inRange("dscp", self.dscp, 0, 63)
-        inRange("rate", self.rate)
+        inRange("rate", self.rate, 0, MOST_RATE)
 
     @property
-    def target(self) -> OutputModel:
+    def target(self) -> Target:
         """Where it sends to, in whatever way."""
-        return evolve(self, ttl=None, dscp=None, source=None, rate=None)
+        return self.host, self.port, self.interface
 
     def __str__(self) -> str:
         """Its URL."""

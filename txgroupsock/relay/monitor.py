@@ -1,9 +1,9 @@
 """
 What a relay does, as the document that the API, the page and metrics are made of.
 
-Everything is done a route at a time, with so much of a turn of the reactor for all of it: a
-thousand routes take 100 ms in all, which is longer than a stream should have to wait.  Who asks for
-the same gets the same.
+Everything is done a few parts at a time, with so much of a turn of the reactor for all of it: a
+thousand routes, or one with as many outputs, take 100 ms in all, which is longer than a stream
+should have to wait.  Who asks for the same gets the same.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.rates import Rate, Rates
 from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
 from txgroupsock.relay.relay import Relay
+from txgroupsock.relay.route import Route
 from txgroupsock.relay.status import EndStatus, RouteStatus
-from txgroupsock.relay.turns import Shared, TurnMeter, Turns
+from txgroupsock.relay.turns import Shared, TurnMeter, Turns, Work, inPieces
+from txgroupsock.relay.viewers import ViewerService
 from txgroupsock.relay.workers import Workers
 
 INTERVAL: Final = 1.0
@@ -99,25 +101,30 @@ class Monitor:
         Each route is a text as soon as it is known: a thousand of them kept as tables would have
         Python look for garbage in all there is, which takes two thirds of the time.
         """
-        status, routes = await self.made(_dumps)
-        return f'{_dumps(status)[:-1]},"routes":[{",".join(routes)}]}}'.encode()
+        status, routes = await self.made(lambda route: _text(route, "outputs"))
+        viewers = status.pop("viewers")
+        told = "null" if viewers is None else await self.turns.made(_viewersText(viewers))
+        return f'{_dumps(status)[:-1]},"viewers":{told},"routes":[{",".join(routes)}]}}'.encode()
 
-    async def made(self, make: Callable[[dict[str, Any]], _T]) -> tuple[dict[str, Any], list[_T]]:
+    async def made(
+        self, make: Callable[[dict[str, Any]], Work[_T]]
+    ) -> tuple[dict[str, Any], list[_T]]:
         """
         What the relay is and does now: the document without its routes, and these, in the order
         of the configuration.
 
-        @param make: what is to be made of a route at once.
+        @param make: what is to be made of a route.
         """
         control, now = self._control, self._reactor.seconds()
         configuration, viewers = control.configuration, control.viewers
         routes: dict[str, _T] = {}
         isReady = True
-        async for each in self.turns.each(await self._statuses()):
-            routes[each.name] = make(self._route(each))
+        for route in await self._running():
+            each, made = await self.turns.made(self._making(route, make))
+            routes[each.name] = made
             isReady = isReady and bool(each.input.state)
-        async for model in self.turns.each(configuration.relay.disabled):
-            routes[model.name] = make(_disabled(model))
+        for model in configuration.relay.disabled:
+            routes[model.name] = await self.turns.made(make(_disabled(model)))
         ordered = [routes.pop(name) for name in configuration.names if name in routes]
         status = {
             "version": __version__,
@@ -130,7 +137,7 @@ class Monitor:
             "change": control.last and asdict(control.last),
             "viewers": None
             if viewers is None or not viewers.model.endpoints
-            else self._viewers(viewers.status().toJSON()),
+            else await self.turns.made(self._viewers(viewers)),
         }
         return status, [*ordered, *routes.values()]
 
@@ -145,26 +152,39 @@ class Monitor:
 
     async def _problems(self) -> list[str]:
         """Why the relay is not ready, for people; nothing if it is."""
-        return [
-            f"{each.name}: {'; '.join(each.input.warnings) or 'its input is closed'}"
-            async for each in self.turns.each(await self._statuses())
-            if not each.input.state
-        ]
+        problems = []
+        for route in await self._running():
+            await self.turns.free()
+            end = route.input
+            incoming = end if isinstance(end, EndStatus) else EndStatus.of(end)
+            if not incoming.state:
+                why = "; ".join(incoming.warnings) or "its input is closed"
+                problems.append(f"{route.name}: {why}")
+        return problems
 
-    async def _statuses(self) -> Iterable[RouteStatus]:
+    async def _running(self) -> Sequence[Route | RouteStatus]:
+        """The routes of this process, or what is known of those of others."""
         relay = self._control.relay
         if isinstance(relay, Relay):
-            return (each.status() for each in relay.routes)
+            return relay.routes
         found = relay.status()
         return await found if isinstance(found, Deferred) else found
 
-    def _route(self, route: RouteStatus) -> dict[str, Any]:
+    def _making(
+        self, route: Route | RouteStatus, make: Callable[[dict[str, Any]], Work[_T]]
+    ) -> Work[tuple[RouteStatus, _T]]:
+        status = (yield from route.makingStatus()) if isinstance(route, Route) else route
+        document = yield from self._route(status)
+        return status, (yield from make(document))
+
+    def _route(self, route: RouteStatus) -> Work[dict[str, Any]]:
         rates = self._routes.get(route.name)
         ends = route.ends
         parts: Sequence[Rate] = rates.parts if rates is not None else ()
         if len(parts) != len(ends):
             parts = [Rate()] * len(ends)
-        incoming, *others = [_part(end, rate) for end, rate in zip(ends, parts, strict=True)]
+        both = list(zip(ends, parts, strict=True))
+        incoming, *others = yield from inPieces(lambda part: _part(*part), both)
         incoming["redundancy"] = _redundancy(route.input.redundancy)
         firstOutput = len(route.stages)
         return {
@@ -176,7 +196,9 @@ class Monitor:
             "health": route.health,
         }
 
-    def _viewers(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _viewers(self, viewers: ViewerService) -> Work[dict[str, Any]]:
+        status = yield from viewers.makingStatus()
+        document = yield from status.makingJSON()
         for channel in document["channels"]:
             rates = self._channels.get(channel["name"])
             rate = rates.parts[0] if rates is not None and rates.parts else Rate()
@@ -298,6 +320,22 @@ def _disabled(route: RouteModel) -> dict[str, Any]:
         "outputs": [_part(EndStatus(str(each), nothing), Rate()) for each in route.outputs],
         "health": None,
     }
+
+
+def _viewersText(viewers: dict[str, Any]) -> Work[str]:
+    """What is told of viewers, as JSON in one line."""
+    channels = []
+    for each in viewers.pop("channels"):
+        channels.append((yield from _text(each, "viewers")))
+        yield
+    return f'{_dumps(viewers)[:-1]},"channels":[{",".join(channels)}]}}'
+
+
+def _text(document: dict[str, Any], key: str) -> Work[str]:
+    """JSON of a document of which one value is a list of many things."""
+    texts = yield from inPieces(_dumps, document[key])
+    rest = _dumps({name: value for name, value in document.items() if name != key})
+    return f'{rest[:-1]},"{key}":[{",".join(texts)}]}}'
 
 
 def _dumps(value: Any) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, NamedTuple
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, field, frozen
 
-from txgroupsock.primitives import IPAddress, parseAddress
+from txgroupsock.primitives import parseAddress
 from txgroupsock.primitives.arguments import checked, typed
 from txgroupsock.relay.circles import closingCircles, feeds, isLoop
 from txgroupsock.relay.health.model import HealthModel
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.model import Gathering, InputModel, OutputModel, Target
 from txgroupsock.relay.recording.model import RecordingModel
 from txgroupsock.relay.redundancy.model import AnyInput, Redundancy, RedundantModel
 from txgroupsock.relay.url import StreamURL, URLError
@@ -74,7 +74,8 @@ class RouteModel:
         @raise URLError: one of them is wrong, or two do not go together.
         """
         refusals: list[Refusal] = []
-        draft = _Draft.of(0, RouteRequest(inputs, outputs), refusals.append)
+        request = RouteRequest(inputs, outputs)
+        draft = _Draft.of(0, request, refusals.append, lambda _: "")
         if refusals or draft is None:
             raise _firstOf(refusals)
         return draft.route
@@ -108,6 +109,7 @@ class RelayModel:
         return model
 
     @classmethod
+    @checked
     def checked(cls, routes: Sequence[RouteRequest], refuse: Refuse) -> RelayModel:
         """
         The relay that is asked for, without what is wrong in it.
@@ -117,10 +119,9 @@ class RelayModel:
         taken = _refuseSameNames(routes, refuse)
         drafts = []
         for number, request in enumerate(routes):
-            draft = _Draft.of(number, request, refuse)
+            draft = _Draft.of(number, request, refuse, lambda it: _freeName(it.name, taken))
             if draft is not None:
-                name = request.name or _freeName(draft.route.input.name, taken)
-                drafts.append(evolve(draft, route=evolve(draft.route, name=name)))
+                drafts.append(draft)
         running = [each for each in drafts if routes[each.number].isEnabled]
         _refuseSameOutputs(running, refuse)
         _refuseLoops(running, refuse)
@@ -187,10 +188,15 @@ class _Draft:
     positions: Sequence[int] = field(eq=False)
 
     @classmethod
-    def of(cls, number: int, request: RouteRequest, refuse: Refuse) -> _Draft | None:
-        """@return: L{None} if it has no input."""
+    def of(
+        cls, number: int, request: RouteRequest, refuse: Refuse, nameOf: Callable[[AnyInput], str]
+    ) -> _Draft | None:
+        """
+        @param nameOf: what to call it if it was given no name.
+        @return: L{None} if it has no input.
+        """
         incoming = _inputOf(number, request, refuse)
-        outgoing: dict[OutputModel, tuple[int, OutputModel]] = {}
+        outgoing: dict[Target, tuple[int, OutputModel]] = {}
         for index, each in enumerate(request.outputs):
             try:
                 output = OutputModel.parse(each)
@@ -211,7 +217,8 @@ class _Draft:
             return None
         outputs = tuple(output for _, output in outgoing.values())
         positions = [index for index, _ in outgoing.values()]
-        route = RouteModel(incoming, outputs, request.name, request.health, request.record)
+        name = request.name or nameOf(incoming)
+        route = RouteModel(incoming, outputs, name, request.health, request.record)
         return cls(number, route, positions)
 
     def refusal(self, output: int, problem: str) -> Refusal:
@@ -252,21 +259,13 @@ def _plainOf(number: int, urls: Sequence[str], refuse: Refuse, first: int = 0) -
 
     @param first: the place of the first of them among all of the route.
     """
-    good: list[StreamURL] = []
-    sources: set[IPAddress] = set()
+    gathering = Gathering()
     for index, text in enumerate(urls, first):
         try:
-            url = StreamURL.parse(text)
-            # Each against the first alone, so that what is wrong with one is said of that one.
-            added = InputModel.of([*good[:1], url]).sources[-1:]
-            if not sources.isdisjoint(added):
-                raise URLError(text, "it is there twice; leave one out")
+            gathering.add(StreamURL.parse(text))
         except URLError as error:
             refuse(Refusal(number, "from", index, error))
-        else:
-            good.append(url)
-            sources.update(added)
-    return InputModel.of(good) if good else None
+    return None if gathering.isEmpty else gathering.model
 
 
 def _firstOf(refusals: Sequence[Refusal]) -> Exception:
@@ -299,7 +298,7 @@ def _freeName(wanted: str, taken: dict[str, int]) -> str:
 
 def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     """Refuse to bring all of an input to one place twice, by two routes."""
-    first: dict[tuple[InputModel, OutputModel], _Draft] = {}
+    first: dict[tuple[InputModel, Target], _Draft] = {}
     for draft in drafts:
         incoming = draft.route.input
         for index, output in enumerate(draft.route.outputs):

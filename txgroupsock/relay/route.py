@@ -14,7 +14,7 @@ from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunR
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
-from txgroupsock.primitives.checks import needClosed
+from txgroupsock.primitives.checks import needClosed, wrongKind
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.model import HealthModel
@@ -27,6 +27,7 @@ from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.ring import Ring
 from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.turns import Work, atOnce
 
 _log = Logger()
 
@@ -189,6 +190,7 @@ class Route:
         """How it is recorded; L{None} if it is not."""
         return self._recordingKey and self._recordingKey[0]
 
+    @checked
     def recordingsFor(self, reactor: Any, model: RouteModel) -> tuple[Recording, ...] | None:
         """What is to record it as a model has it, not open yet; L{None} if that is there."""
         key = _recordingKeyOf(model)
@@ -196,6 +198,7 @@ class Route:
             return None
         return () if key is None else (key[0].recording(reactor, *key[1:]),)
 
+    @checked
     def recordWith(
         self, recordings: tuple[Recording, ...], model: RouteModel
     ) -> list[Callable[[], Deferred[Any]]]:
@@ -232,6 +235,7 @@ class Route:
         """The stage that looks at its health, if there is one."""
         return next((each for each in self.stages if isinstance(each, Health)), None)
 
+    @checked
     def healthStage(self, reactor: Any, model: HealthModel, hooks: SharedHooks) -> Health:
         """A stage that looks at its health, whatever its input is; it has to be made a stage."""
 
@@ -241,6 +245,7 @@ class Route:
 
         return Health.of(reactor, self.name, model, hooks, drops)
 
+    @checked
     def lookWith(self, health: Health | None) -> list[Callable[[], Deferred[Any]]]:
         """
         Have another stage look at its health from the next run on, or none; the route is open.
@@ -261,6 +266,7 @@ class Route:
         """What it consists of now, for L{restore}."""
         return dict(vars(self))
 
+    @checked
     def restore(self, state: Mapping[str, Any]) -> None:
         """Consist of what it once did, all of which is still open."""
         vars(self).update(state)
@@ -272,7 +278,12 @@ class Route:
 
     def status(self) -> RouteStatus:
         """What there is to know about it now."""
-        return RouteStatus.of(self.input, (*self.stages, *self.recordings), self.outputs, self.name)
+        return atOnce(self.makingStatus())
+
+    def makingStatus(self) -> Work[RouteStatus]:
+        """The same, some of its parts at a time."""
+        stages = (*self.stages, *self.recordings)
+        return RouteStatus.making(self.input, stages, self.outputs, self.name)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""
@@ -327,6 +338,8 @@ class _Guarded:
 
 def _failed(part: IRelayStage | IRelayOutput, run: Run) -> None:
     """Count a run that a stage or an output failed on; say so the first time."""
+    if not isinstance(run, Run):
+        raise wrongKind("run", run, "a Run")
     dropped = part.counters.dropped
     if not dropped["error"]:
         _log.failure("{part} failed; later failures are counted", part=part)

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRelayStage, IRunReceiver
-from txgroupsock.primitives.arguments import checked
+from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -50,9 +50,15 @@ class Stage:
 
     def give(self, run: Run) -> None:
         """Give a run on, and count it."""
-        self.counters.passed(len(run), len(run.data))
+        try:
+            self.counters.passed(len(run), len(run.data))
+        except (AttributeError, TypeError) as error:
+            raise explained(error, Stage.give, run=run) from None
         self._receiver.runReceived(run)
 
     def drop(self, count: int, reason: str) -> None:
         """Count datagrams that are not given on, under a word that says why."""
-        self.counters.dropped[reason] += count
+        try:
+            self.counters.dropped[reason] += count
+        except TypeError as error:
+            raise explained(error, Stage.drop, count=count, reason=reason) from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from attrs import asdict, evolve, frozen
 
@@ -14,6 +14,7 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.redundancy.report import RedundancyReport
 from txgroupsock.relay.redundancy.share import RedundantShare
+from txgroupsock.relay.turns import PIECE, Work, atOnce, inPieces
 
 
 @frozen
@@ -37,12 +38,15 @@ class EndStatus:
     redundancy: RedundancyReport | None = None
 
     @classmethod
-    def of(cls, end: Any) -> EndStatus:
-        """@param end: provides IRelayInput, IRelayStage or IRelayOutput."""
+    def of(cls, end: Any, counters: Counters | None = None) -> EndStatus:
+        """
+        @param end: provides IRelayInput, IRelayStage or IRelayOutput.
+        @param counters: of it, at that moment; L{None} for those of now.
+        """
         model = getattr(end, "model", None)
         return cls(
             name=type(end).__name__ if model is None else getattr(model, "name", str(model)),
-            counters=end.counters.copy(),
+            counters=counters or end.counters.copy(),
             state=tuple(end.describe()) if hasattr(end, "describe") else (),
             warnings=tuple(end.warnings()) if IWarning.providedBy(end) else (),
             buffer=getattr(end, "buffer", None),
@@ -51,7 +55,14 @@ class EndStatus:
 
     def after(self, earlier: Counters) -> EndStatus:
         """The same, with what was counted before it began added."""
-        return evolve(self, counters=self.counters.plus(earlier))
+        return self.counting(self.counters.plus(earlier))
+
+    def counting(self, counters: Counters) -> EndStatus:
+        """The same with other counters."""
+        # Not by evolve(), which takes five times as long: workers' are told every second.
+        return EndStatus(
+            self.name, counters, self.state, self.warnings, self.buffer, self.redundancy
+        )
 
     def __str__(self) -> str:
         parts = [str(self.counters)]
@@ -82,18 +93,27 @@ class RouteStatus:
         cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
     ) -> RouteStatus:
         """The status of a route's parts."""
-        return cls(
-            EndStatus.of(incoming),
-            tuple(EndStatus.of(each) for each in stages),
-            tuple(EndStatus.of(each) for each in outputs),
-            name,
-            healthOf(stages),
-        )
+        return atOnce(cls.making(incoming, stages, outputs, name))
+
+    @classmethod
+    def making(
+        cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
+    ) -> Work[RouteStatus]:
+        """The same, some parts at a time; what is counted is that of one moment."""
+        parts = [(each, each.counters.copy()) for each in (incoming, *stages, *outputs)]
+        health = healthOf(stages)
+        ends = yield from inPieces(lambda part: EndStatus.of(*part), parts)
+        return cls.ofEnds(ends, len(stages), name, health)
 
     @property
     def ends(self) -> tuple[EndStatus, ...]:
         """All its parts, in the order in which datagrams come to them."""
         return (self.input, *self.stages, *self.outputs)
+
+    @property
+    def size(self) -> int:
+        """How many parts it has."""
+        return 1 + len(self.stages) + len(self.outputs)
 
     def after(self, earlier: RouteStatus) -> RouteStatus:
         """The same, with what an earlier run of this route counted added."""
@@ -107,7 +127,7 @@ class RouteStatus:
         @raise ValueError: there are not as many.
         """
         both = zip(self.ends, counters, strict=True)
-        return self._with([evolve(end, counters=each) for end, each in both])
+        return self._with([end.counting(each) for end, each in both])
 
     def closed(self, warning: str) -> RouteStatus:
         """What is known of it once all of it is closed; the input says why."""
@@ -118,9 +138,15 @@ class RouteStatus:
         return evolve(status, health=None)
 
     def _with(self, ends: Sequence[EndStatus]) -> RouteStatus:
-        firstOutput = 1 + len(self.stages)
-        stages, outputs = tuple(ends[1:firstOutput]), tuple(ends[firstOutput:])
-        return RouteStatus(ends[0], stages, outputs, self.name, self.health)
+        return self.ofEnds(ends, len(self.stages), self.name, self.health)
+
+    @classmethod
+    def ofEnds(
+        cls, ends: Sequence[EndStatus], stages: int, name: str, health: Mapping[str, Any] | None
+    ) -> RouteStatus:
+        """The status that has these L{ends}, with so many stages after the input."""
+        first = 1 + stages
+        return cls(ends[0], tuple(ends[1:first]), tuple(ends[first:]), name, health)
 
     def describe(self) -> list[str]:
         """A line for each join and each output."""
@@ -143,21 +169,47 @@ class RouteStatus:
         line = f"in, {where or f'{self.input.name}, closed'}: {self.input}"
         return [line, *(legs.report() if legs is not None else ())]
 
-    def toJSON(self) -> dict[str, Any]:
-        """What L{fromJSON} takes, made of what JSON knows."""
-        health, rest = self.health, evolve(self, health=None)
-        return {**asdict(rest), "health": health}  # which is made of that already
+    def pieces(self) -> Iterator[dict[str, Any]]:
+        """What L{Pieces} takes, made of what JSON knows."""
+        head = {"name": self.name, "stages": len(self.stages), "health": self.health}
+        ends = self.ends
+        for at in range(0, len(ends), PIECE):
+            yield {**head, "ends": [asdict(each) for each in ends[at : at + PIECE]]}
+            head = {}
 
-    @classmethod
-    def fromJSON(cls, value: Mapping[str, Any]) -> RouteStatus:
-        """The status that L{toJSON} gave this."""
-        return cls(
-            _endOf(value["input"]),
-            tuple(_endOf(each) for each in value["stages"]),
-            tuple(_endOf(each) for each in value["outputs"]),
-            value["name"],
-            value["health"],
-        )
+
+class Pieces:
+    """The status of many routes, as it comes in L{RouteStatus.pieces}."""
+
+    most: ClassVar[int] = 1_000_000  # parts of routes; a file can describe some ten thousand
+
+    def __init__(self) -> None:
+        self._heads: list[tuple[int, str, Mapping[str, Any] | None]] = []
+        self._ends: list[list[EndStatus]] = []
+        self._count = 0
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """
+        Add the next one.
+
+        @raise ValueError: it is none, or there are too many; or C{TypeError}, C{LookupError} or
+            C{AttributeError}.
+        """
+        ends = [_endOf(each) for each in piece["ends"]]
+        self._count += len(ends)
+        if self._count > self.most:
+            raise ValueError("there is no end to it")
+        if "name" in piece:
+            self._heads.append((piece["stages"], piece["name"], piece["health"]))
+            self._ends.append(ends)
+        else:
+            self._ends[-1] += ends
+
+    def taken(self) -> list[RouteStatus]:
+        """All of it; what is added from now on is of another time."""
+        heads, ends = self._heads, self._ends
+        self.__init__()  # type: ignore[misc]
+        return [RouteStatus.ofEnds(each, *head) for each, head in zip(ends, heads, strict=True)]
 
 
 def healthOf(stages: Iterable[Any]) -> dict[str, Any] | None:

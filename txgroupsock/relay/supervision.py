@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,6 +15,7 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.relay.counters import Counters, counted
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.told import Told
 from txgroupsock.relay.workerprocess import START_PATIENCE, Events, WorkerProcess
 
 ANSWERING = 2.0
@@ -60,7 +62,7 @@ class Worker:
         self.share = share
         self.process: WorkerProcess | None = None
         self._isStopping = False
-        self._now: list[RouteStatus] | None = None  # of the present process
+        self._told = Told()  # by the present process
         self._before: list[RouteStatus] | None = None  # of those that have died
         self._user = -1  # who opened the routes first
         self._delay = self.firstDelay
@@ -80,10 +82,14 @@ class Worker:
     @property
     def known(self) -> list[RouteStatus]:
         """What is known of its routes, in their order; with all that they ever counted."""
-        now, before = self._now, self._before
+        now, before = self._told.routes(), self._before
         if now is None or before is None:
             return now or before or []
         return [one.after(other) for one, other in zip(now, before, strict=True)]
+
+    def counters(self) -> Iterator[tuple[int, str, list[Counters]]]:
+        """What its routes have counted; see L{Told.counters}."""
+        return self._told.counters(self._before, self.share.places)
 
     @property
     def placed(self) -> list[Placed]:
@@ -316,20 +322,18 @@ class Worker:
     def _reported(self, routes: list[RouteStatus]) -> None:
         if len(routes) != len(self.share.routes):
             raise ValueError("another number of routes")
-        self._now = routes
+        self._told.report(routes)
 
-    def _counted(self, counters: list[list[Counters]], longestTurn: float) -> None:
+    def _counted(self, counters: list[Counters], longestTurn: float) -> None:
         self._heardAt, self.longestTurn = self._reactor.seconds(), longestTurn
-        if self._now is not None:
-            both = zip(self._now, counters, strict=True)
-            self._now = [route.counted(each) for route, each in both]
+        self._told.count(counters)
 
     def _ended(self, why: str) -> None:
         process, self.process = self.process, None
         final, known = self.placed, self.known
         reason = process.problem if process is not None and process.problem else f"it {why}"
         self._why = f"worker {self.number} is not running: {reason}"
-        self._before, self._now = [each.closed(self._why) for each in known], None
+        self._before, self._told = [each.closed(self._why) for each in known], Told()
         if self._isDecided:
             self._takeOver()
         self._settled()

@@ -2,21 +2,25 @@
 What a relay and its worker processes say to each other over pipes: a JSON object a line.
 
     to the worker                                  from it
-    open     routes, reactor                       ready    status
-                                                   failed   problem
-    run      groups, gids, uids                    log      level, namespace, time, text
-    count                                          counts   counters, turn
-    status                                         status   status
-    change   routes                                prepared
-                                                   refused  problem
-    commit                                         committed status
-                                                   changed  lines
-    abandon                                        kept
-    stop                                           ended    status
+    open     routes, reactor                       ready     reactor, after pieces
+                                                   failed    problem
+    run      groups, gids, uids                    log       level, namespace, time, text
+    count                                          counts    turn, after some
+    status   number                                status    number, after pieces
+    change   number, routes                        prepared  number
+                                                   refused   number, problem
+    commit   number                                committed after pieces
+                                                   changed   number, lines
+    abandon  number                                kept      number
+    stop                                           ended     after pieces
 
-A worker opens its routes at once but relays only from C{run} on.  C{status} is a list of
-L{RouteStatus} as JSON, C{counters} one of L{packed} lists for the same routes, C{turn} how many
-seconds a turn of the worker's reactor lately took at most.
+A worker opens its routes at once but relays only from C{run} on.  C{turn} is how many seconds a
+turn of its reactor lately took at most.  What it answers has the C{number} of what was asked.
+
+What there may be much of comes before the message that it belongs to, in lines that are short, so
+that neither end takes long for any of them: the status of routes as C{piece}s, one of
+L{RouteStatus.pieces} each, and what is counted as C{some}, lists of L{packed} counters of all
+parts of all routes in their order.
 
 When it is to C{change} its routes it opens what is new, and closes nothing yet: so that all the
 workers of a relay can open theirs before the first of them has to C{commit}.  Once one has
@@ -45,7 +49,7 @@ class Talk(LineOnlyReceiver):
     """
     One end of it.
 
-    @cvar MAX_LENGTH: bytes of a line; the status of a route with 100,000 outputs fits.
+    @cvar MAX_LENGTH: bytes of a line; all the routes of a configuration fit.
     """
 
     transport: Any
@@ -65,7 +69,7 @@ class Talk(LineOnlyReceiver):
 
     def say(self, kind: str, **fields: object) -> None:
         """Send a message."""
-        self.transport.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+        self.transport.write(messageOf(kind, **fields).encode())
 
     def lineReceived(self, line: bytes) -> None:
         """Take a message; what is none, whoever wrote it, goes to L{junkReceived}."""
@@ -125,6 +129,11 @@ class BlockingPipes:
     def loseConnection(self) -> None:
         """Take no more lines."""
         self.disconnecting = True
+
+
+def messageOf(kind: str, **fields: object) -> str:
+    """A message as a line."""
+    return f"{json.dumps({'kind': kind, **fields})}\n"
 
 
 def packed(counters: Counters) -> list[object]:

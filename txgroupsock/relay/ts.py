@@ -11,7 +11,8 @@ SYNC: Final = b"\x47"
 """The first of them."""
 
 
-def isPackets(data: memoryview) -> bool:
+def isPackets(data: bytes | memoryview) -> bool:
     """Whether these are whole packets, at least one, each with its sync byte."""
-    count, rest = divmod(len(data), PACKET)
-    return count > 0 and not rest and data[::PACKET].tobytes() == SYNC * count
+    size = len(data)
+    isWhole = size > 0 and not size % PACKET
+    return isWhole and bytes(data[::PACKET]) == SYNC * (size // PACKET)

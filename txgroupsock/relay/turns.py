@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 
 from txgroupsock.ports.clock import steady
 
+PIECE: Final = 16
+"""Outputs, viewers and the like that are one piece of work: 0.5 ms of an output's whole status."""
+
 _T = TypeVar("_T")
+_Thing = TypeVar("_Thing")
+
+Work = Generator[None, None, _T]
+"""What makes something, and yields after each piece of that work but the last."""
+
+
+def inPieces(make: Callable[[_Thing], _T], things: Sequence[_Thing]) -> Work[list[_T]]:
+    """Work that makes something of each of many things: so many of them a piece."""
+    made: list[_T] = []
+    for at in range(0, len(things), PIECE):
+        if at:
+            yield
+        made += map(make, things[at : at + PIECE])
+    return made
+
+
+def atOnce(work: Work[_T]) -> _T:
+    """What work makes, without a pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            made: _T = end.value
+            return made
 
 
 class Turns:
@@ -43,6 +70,16 @@ class Turns:
         for piece in work:
             await self.free()
             yield piece
+
+    async def made(self, work: Work[_T]) -> _T:
+        """What work makes, each piece of it when there is time."""
+        while True:
+            await self.free()
+            try:
+                next(work)
+            except StopIteration as end:
+                made: _T = end.value
+                return made
 
     def stop(self) -> None:
         """Forget all work."""

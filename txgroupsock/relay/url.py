@@ -7,6 +7,7 @@ Pure: nothing is opened, looked up or resolved here.
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -34,9 +35,19 @@ _URL = re.compile(
 _DSCP_NAME = re.compile("EF|CS(?P<cs>[0-7])|AF(?P<af>[1-4])(?P<drop>[1-3])", re.IGNORECASE)
 
 
+MOST_REFRESH: Final = 86400.0
+"""Seconds."""
+
+MOST_RATE: Final = 1e12
+"""Bits per second."""
+
 _LATENCY = Quantity(TIMES, 0, 1, "a time from 0 to 1s, such as 5ms")
-_REFRESH = Quantity(TIMES, 0, 86400, "a time from 1s to 1440min, such as 60s, or 0 for never")
-_RATE = Quantity(BIT_RATES, 1e3, 1e12, "bits per second, 1k or more, such as 500k, 20M or 1.5G")
+_REFRESH = Quantity(
+    TIMES, 0, MOST_REFRESH, "a time from 1s to 1440min, such as 60s, or 0 for never"
+)
+_RATE = Quantity(
+    BIT_RATES, 1e3, MOST_RATE, "bits per second, 1k or more, such as 500k, 20M or 1.5G"
+)
 
 
 class URLError(Restorable, ValueError):

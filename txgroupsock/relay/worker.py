@@ -8,13 +8,12 @@ L{txgroupsock.relay.talk}); when its input ends, it ends.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
@@ -36,8 +35,9 @@ from txgroupsock.ports.clock import makeSteady
 from txgroupsock.relay.names import NameResolver
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.talk import BlockingPipes, Talk, packed
-from txgroupsock.relay.turns import TurnMeter, Turns
+from txgroupsock.relay.route import Route
+from txgroupsock.relay.talk import BlockingPipes, Talk, messageOf, packed
+from txgroupsock.relay.turns import PIECE, TurnMeter, Turns, Work, atOnce, inPieces
 
 _PATIENCE = 5.0  # seconds that the last words may take, once it is told to end by a signal
 _HELD = 1000  # log lines that wait for room in the pipe; of more, the oldest are lost
@@ -79,7 +79,7 @@ class Worker(Talk):
         self.isRunning = False
         self._lost: Deferred[None] = Deferred()
         self._isStopping = self._isPaused = False
-        self._decision: Deferred[bool] | None = None  # on the change that is being made
+        self._decision: Deferred[int] | None = None  # on the change that is being made
         self._changed: Deferred[Any] = succeed(None)  # the last change is over
         self._held: deque[dict[str, object]] = deque(maxlen=_HELD)
 
@@ -104,7 +104,7 @@ class Worker(Talk):
         try:
             model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
             self._relay = Relay.of(installed, model)
-            opened = self._relay.openRelay()
+            self._relay.openRelay()
         except OSError as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - nobody else would tell the parent
@@ -113,7 +113,7 @@ class Worker(Talk):
         else:
             kind = type(installed)
             name = f"{kind.__module__}.{kind.__qualname__}"
-            self.say("ready", reactor=name, status=[each.toJSON() for each in opened])
+            self._sayAfter(self._statusNow(), "ready", reactor=name)
 
     def _fail(self, problem: str) -> None:
         self.say("failed", problem=problem)
@@ -129,39 +129,75 @@ class Worker(Talk):
         self.isRunning = True
 
     def _count(self) -> None:
-        routes = self._relay.routes
-        counters = [[packed(part.counters) for part in each.parts] for each in routes]
-        self.say("counts", counters=counters, turn=round(self._meter.longest, 6))
+        self._answerAfter(self._counters, "counts")
 
-    def _status(self) -> None:
-        Deferred.fromCoroutine(self._statusInTurns()).addErrback(self._noStatus)
+    def _status(self, number: int) -> None:
+        self._answerAfter(self._pieces, "status", number=number)
 
-    async def _statusInTurns(self) -> None:
-        """Say it when it is made, a route at a time, so that no stream has to wait."""
+    def _answerAfter(
+        self, make: Callable[[Sequence[Route]], Work[list[str]]], kind: str, **fields: object
+    ) -> None:
+        answering = Deferred.fromCoroutine(self._answerInTurns(make, kind, fields))
+        answering.addErrback(self._noAnswer, kind)
+
+    async def _answerInTurns(
+        self,
+        make: Callable[[Sequence[Route]], Work[list[str]]],
+        kind: str,
+        fields: dict[str, object],
+    ) -> None:
+        """Say something when it is made, a little at a time, so that no stream has to wait."""
         while True:
             routes = self._relay.routes
-            made = [json.dumps(each.status().toJSON()) async for each in self._turns.each(routes)]
+            lines = await self._turns.made(make(routes))
             if routes is self._relay.routes:  # else they have been changed meanwhile
                 break
+        if kind == "counts":
+            fields["turn"] = round(self._meter.longest, 6)
         if not self._isStopping and not self._lost.called:
-            self.transport.write(f'{{"kind":"status","status":[{",".join(made)}]}}\n'.encode())
+            self._sayAfter(lines, kind, **fields)
 
-    def _noStatus(self, failure: Failure) -> None:
-        self._log.failure("the status could not be made", failure)
+    def _pieces(self, routes: Sequence[Route]) -> Work[list[str]]:
+        """The status of these, as lines."""
+        lines: list[str] = []
+        for route in routes:
+            status = yield from route.makingStatus()
+            for piece in status.pieces():
+                yield
+                lines.append(messageOf("piece", piece=piece))
+        return lines
 
-    def _change(self, routes: Sequence[Any]) -> None:
+    def _counters(self, routes: Sequence[Route]) -> Work[list[str]]:
+        """What these have counted, as lines."""
+        counters = [part.counters for route in routes for part in route.parts]
+        counted = yield from inPieces(packed, counters)
+        return [
+            messageOf("some", counters=counted[at : at + 4 * PIECE])
+            for at in range(0, len(counted), 4 * PIECE)
+        ]
+
+    def _noAnswer(self, failure: Failure, kind: str) -> None:
+        self._log.failure("no {kind} could be made", failure, kind=kind)
+
+    def _change(self, number: int, routes: Sequence[Any]) -> None:
         """Open what is new in other routes, and wait to be told whether to go over to them."""
         self._decision = Deferred()
-        self._changed = Deferred.fromCoroutine(self._goOver(routes, self._decision))
+        self._changed = Deferred.fromCoroutine(self._goOver(number, routes, self._decision))
 
     async def _goOver(
-        self, routes: Sequence[Any], decision: Deferred[bool]
+        self, number: int, routes: Sequence[Any], decision: Deferred[int]
     ) -> tuple[str, ...] | None:
-        """@return: for the log, when what is gone is closed; L{None} if all stays as it is."""
+        """
+        @param number: of the question, which is answered if there is no decision; else that is.
+        @return: for the log, when what is gone is closed; L{None} if all stays as it is.
+        """
 
         async def agree() -> bool:
-            self._answer("prepared")
-            return await decision
+            nonlocal number
+            self._answer("prepared", number=number)
+            committing = await decision
+            number = committing or number
+            return committing > 0
 
         try:
             model = RelayModel(tuple(RouteModel.fromJSON(each) for each in routes))
@@ -169,31 +205,32 @@ class Worker(Talk):
         except CancelledError:
             pass
         except (OSError, RuntimeError) as error:
-            self._answer("refused", problem=str(error))
+            self._answer("refused", number=number, problem=str(error))
         except Exception as error:  # noqa: BLE001 - nobody else would tell the parent
             self._log.failure("the routes could not be changed")
             problem = f"a worker process failed with {error!r}, please report it"
-            self._answer("refused", problem=problem)
+            self._answer("refused", number=number, problem=problem)
         return None
 
-    def _commit(self) -> None:
-        self._decide(True)
-        self.say("committed", status=self._statusNow())
-        self._changed.addCallback(self._sayChanged)
+    def _commit(self, number: int) -> None:
+        self._decide(number)
+        self._sayAfter(self._statusNow(), "committed")
+        self._changed.addCallback(self._sayChanged, number)
 
-    def _sayChanged(self, lines: tuple[str, ...] | None) -> None:
+    def _sayChanged(self, lines: tuple[str, ...] | None, number: int) -> None:
         if lines is not None:  # else it has said why
-            self._answer("changed", lines=lines)
+            self._answer("changed", number=number, lines=lines)
 
-    def _abandon(self) -> None:
-        self._decide(False)
-        self._changed.addCallback(lambda _: self._answer("kept"))
+    def _abandon(self, number: int) -> None:
+        self._decide(0)
+        self._changed.addCallback(lambda _: self._answer("kept", number=number))
 
-    def _decide(self, isWanted: bool) -> None:  # noqa: FBT001 - what it says
+    def _decide(self, number: int) -> None:
+        """@param number: of the word to go over; 0 if all is to stay as it is."""
         decision, self._decision = self._decision, None
         if decision is None:
             raise ValueError("there is no change to decide on")
-        decision.callback(isWanted)
+        decision.callback(number)
 
     def _answer(self, kind: str, **fields: object) -> None:
         """Say something some time after it was asked for: there may be nobody left."""
@@ -269,17 +306,21 @@ class Worker(Talk):
         self._isStopping = True
         if not self._lost.called:
             self.resumeProducing()
-            self.say("ended", status=self._statusNow())
+            self._sayAfter(self._statusNow(), "ended")
             self.transport.unregisterProducer()
             self.transport.loseConnection()  # once all that was said is written
         closing: list[Deferred[Any]] = [self._relay.closeRelay(), self._lost]
         if self._decision is not None:
-            self._decide(False)
+            self._decide(0)
         closed: Deferred[Any] = gatherResults(closing)
         return closed.addTimeout(_PATIENCE, self._reactor).addErrback(lambda _: None)
 
-    def _statusNow(self) -> list[object]:
-        return [each.toJSON() for each in self._relay.status()]
+    def _statusNow(self) -> list[str]:
+        return atOnce(self._pieces(self._relay.routes))
+
+    def _sayAfter(self, lines: Sequence[str], kind: str, **fields: object) -> None:
+        """Say something after what belongs to it, with nothing in between."""
+        self.transport.write("".join([*lines, messageOf(kind, **fields)]).encode())
 
     # What it logs
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -22,7 +21,7 @@ from twisted.python.failure import Failure
 from txgroupsock.ports.clock import steady, unwrapped
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.status import Pieces, RouteStatus
 from txgroupsock.relay.talk import BlockingPipes, Talk, unpacked
 
 START_PATIENCE = 60.0
@@ -49,15 +48,15 @@ class Events:
     What a process tells its owner, by calling these.
 
     @ivar ready: its routes are open; with what they are now.
-    @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}; and how many
-        seconds a turn of its reactor lately took at most.
+    @ivar counted: with counters, route by route, in the order of C{RouteStatus.ends}, in one list;
+        and how many seconds a turn of its reactor lately took at most.
     @ivar reported: with what its routes are now.
     @ivar committed: it has gone over to other routes; with what these are now.
     @ivar ended: the process is no more, nor will anything more come from it; why it is not.
     """
 
     ready: Callable[[list[RouteStatus]], None]
-    counted: Callable[[list[list[Counters]], float], None]
+    counted: Callable[[list[Counters], float], None]
     reported: Callable[[list[RouteStatus]], None]
     committed: Callable[[list[RouteStatus]], None]
     ended: Callable[[str], None]
@@ -88,8 +87,10 @@ class WorkerProcess(Talk):
         self._events = events
         self.reactor = self.problem = ""
         self.isReady = self.isOnReactor = self.isCounting = False
-        self._waiting: deque[Deferred[None]] = deque()
-        self._answers: deque[Deferred[Any]] = deque()  # to what was said of changes, in order
+        self._asked = 0  # how many questions with a number
+        self._answers: dict[int, Deferred[Any]] = {}  # that are waited for, by that number
+        self._pieces = Pieces()
+        self._counters: list[Counters] = []
         self._lastWords = ""  # what it wrote that was no message: an error of Python's
         self._pipesEnded = False
         self._exit = ""
@@ -164,11 +165,8 @@ class WorkerProcess(Talk):
         self.say("count")
 
     def askStatus(self) -> Deferred[None]:
-        """Ask for its status; fires when the answer has come, or none will."""
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        self.say("status")
-        return waiting
+        """Ask for its status; fires when the answer has come, which is an event, or fails."""
+        return self._ask("status")
 
     def askChange(self, routes: Sequence[RouteModel]) -> Deferred[None]:
         """
@@ -192,10 +190,14 @@ class WorkerProcess(Talk):
         return self._ask("abandon")
 
     def _ask(self, kind: str, **fields: object) -> Deferred[Any]:
-        answer: Deferred[Any] = Deferred()
-        self._answers.append(answer)
-        self.say(kind, **fields)
+        self._asked += 1
+        answer = self._answers[self._asked] = Deferred()
+        self.say(kind, number=self._asked, **fields)
         return answer
+
+    def _answered(self, number: int) -> Deferred[Any]:
+        """Who waits for that; what nobody asked for, or has been answered, is a LookupError."""
+        return self._answers.pop(number)
 
     def stop(self) -> None:
         """Have it say how far it came, and end; or kill it."""
@@ -228,41 +230,48 @@ class WorkerProcess(Talk):
 
     # What it says
 
-    def _ready(self, reactor: str, status: list[Any]) -> None:
-        opened = [RouteStatus.fromJSON(each) for each in status]
+    def _piece(self, piece: dict[str, Any]) -> None:
+        self._pieces.add(piece)
+
+    def _some(self, counters: list[Any]) -> None:
+        self._counters += map(unpacked, counters)
+
+    def _ready(self, reactor: str) -> None:
+        opened = self._pieces.taken()
         self.isReady, self.reactor = True, str(reactor)
         self._events.ready(opened)
 
     def _failed(self, problem: str) -> None:
         self.problem = str(problem)
 
-    def _counts(self, counters: list[list[Any]], turn: float = 0.0) -> None:
+    def _counts(self, turn: float) -> None:
         self.isCounting = False
-        counted = [[unpacked(end) for end in route] for route in counters]
-        self._events.counted(counted, float(turn))
+        counters, self._counters = self._counters, []
+        self._events.counted(counters, float(turn))
 
-    def _status(self, status: list[Any]) -> None:
-        waiting = self._waiting.popleft()
+    def _status(self, number: int) -> None:
+        routes = self._pieces.taken()
+        answered = self._answered(number)
         try:
-            self._events.reported([RouteStatus.fromJSON(each) for each in status])
+            self._events.reported(routes)
         finally:
-            waiting.callback(None)
+            answered.callback(None)
 
-    def _done(self) -> None:
-        self._answers.popleft().callback(None)
+    def _done(self, number: int) -> None:
+        self._answered(number).callback(None)
 
-    def _refused(self, problem: str) -> None:
-        self._answers.popleft().errback(OSError(str(problem)))
+    def _refused(self, number: int, problem: str) -> None:
+        self._answered(number).errback(OSError(str(problem)))
 
-    def _committed(self, status: list[Any]) -> None:
-        self._events.committed([RouteStatus.fromJSON(each) for each in status])
+    def _committed(self) -> None:
+        self._events.committed(self._pieces.taken())
 
-    def _changed(self, lines: list[str]) -> None:
+    def _changed(self, number: int, lines: list[str]) -> None:
         told = [str(each) for each in lines]
-        self._answers.popleft().callback(told)
+        self._answered(number).callback(told)
 
-    def _ended(self, status: list[Any]) -> None:
-        self._events.reported([RouteStatus.fromJSON(each) for each in status])
+    def _ended(self) -> None:
+        self._events.reported(self._pieces.taken())
 
     def _logged(self, level: str, namespace: str, time: float, text: str) -> None:
         globalLogPublisher(
@@ -278,6 +287,8 @@ class WorkerProcess(Talk):
         )
 
     handlers = {
+        "piece": _piece,
+        "some": _some,
         "ready": _ready,
         "failed": _failed,
         "counts": _counts,
@@ -334,17 +345,15 @@ class WorkerProcess(Talk):
         """What it said last may come after its end."""
         if not self._exit or not self._pipesEnded:
             return
-        while self._waiting:
-            self._waiting.popleft().callback(None)
         # Not at once: the reactor may hold further events of these pipes, and would take them
         # for those of new pipes with the same numbers.
         self._reactor.callLater(0, self._end)
 
     def _end(self) -> None:
         self._events.ended(self._exit)
-        while self._answers:
-            problem = f"worker {self._number} {self._exit}"
-            self._answers.popleft().errback(ConnectionError(problem))
+        answers, self._answers = self._answers, {}
+        for each in answers.values():
+            each.errback(ConnectionError(f"worker {self._number} {self._exit}"))
 
     def _closePipes(self) -> None:
         for each in (self._reading, self._writing):

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 from typing import Any
 
 from attrs import evolve
@@ -110,9 +111,11 @@ class Workers:
         asked = gatherResults([each.status() for each in self.workers])
         return asked.addCallback(lambda _: self._known())
 
-    def counters(self) -> list[tuple[str, list[Counters]]]:
+    def counters(self) -> Iterator[tuple[str, list[Counters]]]:
         """See L{IRelay}."""
-        return [(each.name, [end.counters for end in each.ends]) for each in self._known()]
+        several = [each.counters() for each in self.workers]
+        for _, name, counters in merge(*several, key=lambda each: each[0]):
+            yield name, counters
 
     def change(self, model: RelayModel) -> Deferred[Outcome]:
         """

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from attrs import evolve
 from twisted.internet.testing import StringTransport
@@ -23,6 +24,7 @@ from tests.relay.viewers.support import (
     watch,
 )
 from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.turns import PIECE, Work, atOnce
 from txgroupsock.relay.viewers import (
     Channel,
     Form,
@@ -32,7 +34,8 @@ from txgroupsock.relay.viewers import (
     ViewerService,
     ViewersModel,
 )
-from txgroupsock.relay.viewers.viewer import viewerOf
+from txgroupsock.relay.viewers.status import ViewersStatus, ViewerStatus
+from txgroupsock.relay.viewers.viewer import Viewer, viewerOf
 
 __all__ = ["stream"]
 
@@ -116,17 +119,46 @@ async def test_whatNeverReachedAChannelIsTold(reactor: Any, stream: Stream) -> N
         assert client.body == b""
 
 
-def test_manyAreToldOf(reactor: Any) -> None:
-    """What each of a thousand viewers got adds up to what was given to all."""
+def test_manyAreToldOf(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What each of a thousand viewers got adds up to what was given to all; they are looked at a few
+    at a time, and who comes or goes meanwhile makes no difference.
+    """
     count = 1000
     channel = Channel(reactor, "many", Limits(blockSize=1))
-    for _ in range(count):
-        viewer = viewerOf(reactor, StringTransport(), channel, 4096)
+    viewers = [viewerOf(reactor, StringTransport(), channel, 4096) for _ in range(count)]
+    for viewer in viewers:
         channel.add(viewer)
         viewer.begin(isHeadWaiting=False)
     channel.runReceived(runOf(0, 1))
     service = ViewerService(reactor, ViewersModel(endpoints=(), named={"many": channel}))
-    told = service.status().toJSON()
+    looked: list[int] = [0]
+    lookAt = Viewer.status
+
+    def looking(viewer: Viewer) -> ViewerStatus:
+        looked[-1] += 1
+        return lookAt(viewer)
+
+    monkeypatch.setattr(Viewer, "status", looking)
+
+    def making() -> Work[ViewersStatus]:
+        work = service.makingStatus()
+        for _ in range(3):
+            next(work)
+            looked.append(0)
+        channel.remove(viewers[-1])
+        channel.add(viewerOf(reactor, StringTransport(), channel, 4096))
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                status: ViewersStatus = end.value
+                return status
+            looked.append(0)
+            yield
+
+    told = atOnce(making()).toJSON()
+    assert max(looked) <= PIECE + 1  # the one who goes is looked at for the last time
     [shown] = told["channels"]
     assert sum(each["bytes"] for each in shown["viewers"]) == count * 1316
     assert told["totals"]["bytes"] == shown["given"]["bytes"] == count * 1316

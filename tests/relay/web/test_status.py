@@ -18,6 +18,8 @@ from tests.relay.support import Listener, freePort, send, until, url
 from tests.relay.viewers.support import Client
 from tests.relay.web.running import HOST, NOWHERE, Running, routeText, running
 from txgroupsock import __version__
+from txgroupsock.relay.status import EndStatus
+from txgroupsock.relay.turns import PIECE, Turns
 from txgroupsock.relay.web.events import EventStreams
 
 
@@ -108,13 +110,13 @@ async def test_fortyWhoAskAtOnceGetOneAnswer(reactor: Any, tmp_path: Path) -> No
     text = "".join(routeText(freePort()) for _ in range(50))
     async with running(reactor, tmp_path / "r.toml", text) as relay:
         made: list[None] = []
-        statuses = relay.monitor._statuses
+        running_ = relay.monitor._running
 
         async def counted() -> Any:
             made.append(None)
-            return await statuses()
+            return await running_()
 
-        relay.monitor._statuses = counted  # type: ignore[method-assign]
+        relay.monitor._running = counted  # type: ignore[method-assign]
         replies = await gatherResults(
             [Deferred.fromCoroutine(relay.ask("/api/status")) for _ in range(40)]
         )
@@ -122,6 +124,34 @@ async def test_fortyWhoAskAtOnceGetOneAnswer(reactor: Any, tmp_path: Path) -> No
         assert len(made) < 10
         assert {len(each.json["routes"]) for each in replies} == {50}
         assert 0 <= replies[0].json["reactor"]["longestTurn"] < 60
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("path", ["/api/status", "/metrics"])
+async def test_aRouteWithManyOutputsIsLookedAtInManyTurns(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Of a hundred outputs of one route a turn of the reactor has to do with a few."""
+    outputs = [url(HOST, 9000 + number) for number in range(100)]
+    looked: list[int] = [0]
+    lookAt, turn = EndStatus.of, Turns._turn
+
+    def looking(*args: Any) -> EndStatus:
+        looked[-1] += 1
+        return lookAt(*args)
+
+    def turning(turns: Turns) -> None:
+        looked.append(0)
+        turn(turns)
+
+    async with running(reactor, tmp_path / "r.toml", routeText(freePort(), *outputs)) as relay:
+        monkeypatch.setattr(Turns, "most", 0.0)
+        monkeypatch.setattr(Turns, "_turn", turning)
+        monkeypatch.setattr(EndStatus, "of", looking)
+        answer = await relay.ask(path)
+        assert all(str(9000 + number).encode() in answer.body for number in range(100))
+        assert sum(looked) >= 101
+        assert max(looked) <= PIECE
 
 
 @pytest_twisted.ensureDeferred

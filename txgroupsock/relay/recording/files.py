@@ -30,6 +30,7 @@ _MODE = 0o640
 _PIECE, _RUNS = 1 << 18, 256
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _PLAIN = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
+_MOST_BYTES, _MOST_FILES = 2**63 - 1, 10**6
 
 
 @frozen(field_transformer=typed)
@@ -51,6 +52,9 @@ class Keeping:
     def __attrs_post_init__(self) -> None:
         if self.size < 1 or self.age <= 0 or self.files < 1:
             raise ValueError(f"size, age and files are more than 0: {self}")
+        if self.size > _MOST_BYTES or self.files > _MOST_FILES:
+            wanted = f"{_MOST_BYTES:,} bytes and {_MOST_FILES:,} files"
+            raise ValueError(f"there is room for {wanted} at most: {self}")
         if self.total is not None and self.total < self.size:
             raise ValueError(f"{self.total:,} bytes have no room for a file of {self.size:,}")
 

