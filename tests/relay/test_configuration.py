@@ -49,7 +49,10 @@ def test_eachModelIsMadeOnce(monkeypatch: pytest.MonkeyPatch) -> None:
             make(self, *args, **kwargs)
 
         monkeypatch.setattr(kind, "__init__", counting)
-    routes = [{"from": f"udp://239.1.1.{number}:5000", "to": TO} for number in range(5)]
+    routes = [
+        {"from": f"udp://239.1.1.{number}:5000?latency=5ms&refresh=9s", "to": f"{TO}?ttl=4"}
+        for number in range(5)
+    ]
     configured(route=routes)
     assert made == {InputModel: 5, OutputModel: 5, RouteModel: 5}
 

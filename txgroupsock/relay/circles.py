@@ -57,9 +57,9 @@ def closingCircles(
     leaves alone what comes from the other (L{txgroupsock.relay.feedback}), unless there is another
     way back.  Of the rest, they are those that lead back when one searches in depth.
     """
-    first: dict[tuple[InputModel, ...], int] = {}
+    first: dict[tuple[Hashable, ...], int] = {}
     nodes = [
-        first.setdefault(tuple(leg.received for leg in route.input.legs), index)
+        first.setdefault(tuple(leg.heardFrom for leg in route.input.legs), index)
         for index, route in enumerate(routes)
     ]
     leading: dict[tuple[int, int], bool] = {}  # from input to input; whether by groups only

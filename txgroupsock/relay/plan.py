@@ -6,7 +6,7 @@ Nothing is opened here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final, NamedTuple
 
@@ -298,12 +298,12 @@ def _freeName(wanted: str, taken: dict[str, int]) -> str:
 
 def _refuseSameOutputs(drafts: Sequence[_Draft], refuse: Refuse) -> None:
     """Refuse to bring all of an input to one place twice, by two routes."""
-    first: dict[tuple[InputModel, Target], _Draft] = {}
+    first: dict[tuple[Hashable, Target], _Draft] = {}
     for draft in drafts:
         incoming = draft.route.input
         for index, output in enumerate(draft.route.outputs):
             others = [
-                (first.setdefault((leg.received, output.target), draft), leg)
+                (first.setdefault((leg.heardFrom, output.target), draft), leg)
                 for leg in incoming.legs
             ]
             for other, leg in [each for each in others if each[0] is not draft][:1]:
