@@ -1,44 +1,55 @@
-"""Source-specific multicast, keep-alive TCP and a stream relay for Twisted."""
+"""
+Source-specific multicast, keep-alive TCP and a stream relay for Twisted.
 
-from txgroupsock.destinations import SessionDestination
-from txgroupsock.groupsock import Groupsock
-from txgroupsock.lookuptable import GroupsockLookupTable
-from txgroupsock.ports import (
-    FramedDatagrams,
-    FramedDatagramsFactory,
-    GroupsockReactor,
-    InterleavedRTSP,
-    JoinError,
-    PortStatistics,
-    RTPPair,
-    UDPPort,
-)
-from txgroupsock.primitives import (
-    AddressError,
-    Arrival,
-    ConnectionState,
-    Destination,
-    Environment,
-    GroupsockError,
-    KeepAlive,
-    Membership,
-    MembershipError,
-    NetworkInterface,
-    SourceFilter,
-    TransferError,
-    UnknownInterface,
-    findInterface,
-    listInterfaces,
-)
-from txgroupsock.primitives.run import Run
-from txgroupsock.relay.plan import RelayModel
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.route import Route
-from txgroupsock.relay.stage import Stage
-from txgroupsock.relay.url import URLError
-from txgroupsock.traffic import GroupsockStatistics, Traffic
+Each name is loaded when it is first asked for, with what it needs: importing
+L{txgroupsock.primitives} loads none of Twisted, and only the names of the relay load that.
+"""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from txgroupsock._version import __version__
+
+if TYPE_CHECKING:
+    from txgroupsock.destinations import SessionDestination
+    from txgroupsock.groupsock import Groupsock
+    from txgroupsock.lookuptable import GroupsockLookupTable
+    from txgroupsock.ports import (
+        FramedDatagrams,
+        FramedDatagramsFactory,
+        GroupsockReactor,
+        InterleavedRTSP,
+        JoinError,
+        PortStatistics,
+        RTPPair,
+        UDPPort,
+    )
+    from txgroupsock.primitives import (
+        AddressError,
+        Arrival,
+        ConnectionState,
+        Destination,
+        Environment,
+        GroupsockError,
+        KeepAlive,
+        Membership,
+        MembershipError,
+        NetworkInterface,
+        SourceFilter,
+        TransferError,
+        UnknownInterface,
+        findInterface,
+        listInterfaces,
+    )
+    from txgroupsock.primitives.run import Run
+    from txgroupsock.relay.plan import RelayModel
+    from txgroupsock.relay.relay import Relay
+    from txgroupsock.relay.route import Route
+    from txgroupsock.relay.stage import Stage
+    from txgroupsock.relay.url import URLError
+    from txgroupsock.traffic import GroupsockStatistics, Traffic
 
 __all__ = [
     "AddressError",
@@ -77,3 +88,65 @@ __all__ = [
     "findInterface",
     "listInterfaces",
 ]
+
+_NAMES: Final = {
+    "destinations": ("SessionDestination",),
+    "groupsock": ("Groupsock",),
+    "lookuptable": ("GroupsockLookupTable",),
+    "ports": (
+        "FramedDatagrams",
+        "FramedDatagramsFactory",
+        "GroupsockReactor",
+        "InterleavedRTSP",
+        "JoinError",
+        "PortStatistics",
+        "RTPPair",
+        "UDPPort",
+    ),
+    "primitives": (
+        "AddressError",
+        "Arrival",
+        "ConnectionState",
+        "Destination",
+        "Environment",
+        "GroupsockError",
+        "KeepAlive",
+        "Membership",
+        "MembershipError",
+        "NetworkInterface",
+        "SourceFilter",
+        "TransferError",
+        "UnknownInterface",
+        "findInterface",
+        "listInterfaces",
+    ),
+    "primitives.run": ("Run",),
+    "relay.plan": ("RelayModel",),
+    "relay.relay": ("Relay",),
+    "relay.route": ("Route",),
+    "relay.stage": ("Stage",),
+    "relay.url": ("URLError",),
+    "traffic": (
+        "GroupsockStatistics",
+        "Traffic",
+    ),
+}
+_HOMES: Final = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES: Final = {module.partition(".")[0] for module in _NAMES} | {"interfaces"}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of L{__all__}, or a module of the package (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is not None:
+        found = getattr(import_module(f"{__name__}.{home}"), name)
+    elif name in _MODULES:
+        found = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

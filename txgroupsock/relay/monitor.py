@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock import __version__
+from txgroupsock._version import __version__
 from txgroupsock.interfaces import IRelay
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed

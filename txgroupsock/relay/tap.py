@@ -13,7 +13,7 @@ from attrs import evolve
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
-from txgroupsock import __version__
+from txgroupsock._version import __version__
 from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.completion import completions
 from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError, ConfigurationFile

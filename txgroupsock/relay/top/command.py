@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from txgroupsock import __version__
+from txgroupsock._version import __version__
 from txgroupsock.relay.top.fetch import DEFAULT_URL, NoStatus, Server
 from txgroupsock.relay.top.layout import plain
 from txgroupsock.relay.top.watcher import Watcher
