@@ -29,9 +29,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 

@@ -26,11 +26,11 @@ from tests.relay.support import (
     url,
 )
 from txgroupsock import GroupsockReactor
-from txgroupsock.interfaces import IRelayInput
 from txgroupsock.primitives import GroupsockError, UnknownInterface, increaseReceiveBufferTo
 from txgroupsock.primitives.hoststate import HostState
 from txgroupsock.relay import input  # noqa: A004 - a module of that name
 from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.interfaces import IRelayInput
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.url import StreamURL
 

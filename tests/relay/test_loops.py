@@ -10,7 +10,7 @@ from typing import Any
 import pytest_twisted
 
 from tests.relay.support import Listener, freePort, loggedLines, send, until
-from txgroupsock.interfaces import IRelayInput
+from txgroupsock.relay.interfaces import IRelayInput
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
 

@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from tests.relay.support import BOTH_FAMILIES, LOOPBACK, Listener, opened, runOf, url
-from txgroupsock.interfaces import IRelayOutput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import UnknownInterface
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.interfaces import IRelayOutput, IWarning
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput
 

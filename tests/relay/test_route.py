@@ -28,10 +28,11 @@ from tests.relay.support import (
     send,
     url,
 )
-from txgroupsock.interfaces import IRelayOutput, IRunReceiver
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import GroupsockError
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.route import Route

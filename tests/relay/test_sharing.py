@@ -20,10 +20,10 @@ from tests.relay.support import (
     send,
     url,
 )
-from txgroupsock.interfaces import IRelayInput
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import GroupsockError
+from txgroupsock.relay.interfaces import IRelayInput
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.sharing import InputShare, SharedInputs
 

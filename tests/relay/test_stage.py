@@ -12,8 +12,8 @@ from zope.interface.verify import verifyObject
 
 from tests.relay.support import Collector, Listener, freePort, loggedLines, send
 from txgroupsock import Route, Run, Stage
-from txgroupsock.interfaces import IRelayOutput, IRelayStage
 from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.interfaces import IRelayOutput, IRelayStage
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.sharing import SharedInputs
 

@@ -18,8 +18,8 @@ from twisted.plugin import getPlugins
 
 from tests.relay.support import SECONDS, Twistd, freePort, isAlive, send
 from txgroupsock import __version__
-from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.demo import DemoService
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError
 from txgroupsock.relay.tap import Options, makeService

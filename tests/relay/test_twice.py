@@ -17,9 +17,9 @@ from zope.interface import implementer
 
 from tests.relay.support import freePort, url
 from txgroupsock import Groupsock, GroupsockReactor, Relay, RelayModel, Route, Run, Stage, UDPPort
-from txgroupsock.interfaces import IRelayInput, IRelayOutput
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel

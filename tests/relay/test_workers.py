@@ -25,8 +25,8 @@ from tests.relay.support import (
     send,
     until,
 )
-from txgroupsock.interfaces import IRelay
 from txgroupsock.relay import supervision, workerprocess, workers
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.plan import RelayModel, RouteModel
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.service import RelayService, StartError

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
+from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.matching import Likeness, matches
 from txgroupsock.relay.model import OutputModel
 from txgroupsock.relay.output import UDPOutput

@@ -10,10 +10,10 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
-from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError
 from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService
 

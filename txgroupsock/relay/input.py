@@ -15,7 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports import GroupsockReactor, UDPPort
 from txgroupsock.ports.clock import steady
 from txgroupsock.ports.udp import RUN_LATENCY
@@ -37,6 +37,7 @@ from txgroupsock.primitives.sockaddr import isMulticast
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.echo import EchoGuard
 from txgroupsock.relay.feedback import Feedback
+from txgroupsock.relay.interfaces import IRelayInput, IWarning
 from txgroupsock.relay.model import InputModel, withScope
 from txgroupsock.relay.refreshing import Refreshing, Senders
 from txgroupsock.relay.standing import StandingMembership

@@ -20,12 +20,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgroupsock._version import __version__
-from txgroupsock.interfaces import IRelay
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.control import Control
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.rates import Rate, Rates
 from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport

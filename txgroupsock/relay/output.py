@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput, IWarning
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import (
     AddressError,
@@ -32,6 +31,7 @@ from txgroupsock.primitives.networkinterface import interfaceName
 from txgroupsock.primitives.run import Run
 from txgroupsock.primitives.sockaddr import describe, familyOf
 from txgroupsock.relay.counters import Counters, bitRate, errnoName
+from txgroupsock.relay.interfaces import IRelayOutput, IWarning
 from txgroupsock.relay.lookup import HostLookup
 from txgroupsock.relay.model import OutputModel, withScope
 from txgroupsock.relay.ratelimit import RateLimit

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gatherResults
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelay
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
@@ -19,6 +18,7 @@ from txgroupsock.relay.change import Change, Outcome
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
 from txgroupsock.relay.health.sharedhooks import SharedHooks
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.recording.files import FOLDER_TIME, checkFolder
 from txgroupsock.relay.route import Route

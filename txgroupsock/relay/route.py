@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeD
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRelayStage, IRunReceiver
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
@@ -20,6 +20,7 @@ from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
+from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IRelayStage
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.recording.model import Recording, RecordingModel

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
@@ -17,6 +17,7 @@ from txgroupsock.relay.circles import isLoop
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
 from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IWarning
 from txgroupsock.relay.model import InputModel, OutputModel, least, soonest
 from txgroupsock.relay.redundancy.model import AnyInput
 from txgroupsock.relay.redundancy.share import RedundantShare

@@ -5,11 +5,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayStage, IRunReceiver
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayStage
 
 
 @implementer(IRelayStage)

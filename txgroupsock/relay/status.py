@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from attrs import asdict, evolve, frozen
 
-from txgroupsock.interfaces import IWarning
 from txgroupsock.primitives import BufferSize
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.stage import Health
+from txgroupsock.relay.interfaces import IWarning
 from txgroupsock.relay.redundancy.report import RedundancyReport
 from txgroupsock.relay.redundancy.share import RedundantShare
 from txgroupsock.relay.turns import PIECE, Work, atOnce, inPieces

@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txgroupsock.interfaces import IRelay
 from txgroupsock.ports.clock import steady
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.workers import Workers
 

@@ -14,7 +14,6 @@ from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 from txgroupsock._version import __version__
-from txgroupsock.interfaces import IRelay
 from txgroupsock.relay.completion import completions
 from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError, ConfigurationFile
 from txgroupsock.relay.configuration import (
@@ -24,6 +23,7 @@ from txgroupsock.relay.configuration import (
     configurationOf,
 )
 from txgroupsock.relay.endpoint import fileProblem
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.positions import KeyPath
 from txgroupsock.relay.schema import schemaText

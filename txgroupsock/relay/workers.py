@@ -23,12 +23,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelay
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.change import Outcome
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.plan import RelayModel
 from txgroupsock.relay.shares import Resharing, Share, shareOut
 from txgroupsock.relay.status import RouteStatus

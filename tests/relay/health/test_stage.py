@@ -17,8 +17,9 @@ from tests.relay.health.support import rtp, runOf
 from tests.relay.health.test_ts import datagramsOf, stream
 from tests.relay.support import Collector, freePort, loggedLines, send, until
 from txgroupsock import Route, Run
-from txgroupsock.interfaces import IRelayStage, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.relay.health import Alarm, Health, Hook, Thresholds
+from txgroupsock.relay.interfaces import IRelayStage, IWarning
 from txgroupsock.relay.status import EndStatus
 
 

@@ -22,8 +22,8 @@ from tests.relay.recording.captures import tshark
 from tests.relay.recording.test_files import names
 from tests.relay.support import Collector, freePort, loggedLines, runOf, send, until, url
 from txgroupsock import Route
-from txgroupsock.interfaces import IRelayStage, IWarning
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.interfaces import IRelayStage, IWarning
 from txgroupsock.relay.recording import Keeping, Recorder, readDatagrams
 from txgroupsock.relay.recording.disk import Disk
 from txgroupsock.relay.status import EndStatus

@@ -15,9 +15,9 @@ from tests.relay.recording.test_files import names
 from tests.relay.recording.test_recorder import GROUP, opened, recordedIn
 from tests.relay.support import SECONDS, Collector, freePort, loggedLines, runOf, send, until, url
 from txgroupsock import Route
-from txgroupsock.interfaces import IRelayStage, IWarning
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health import Alarm, Health, Thresholds
+from txgroupsock.relay.interfaces import IRelayStage, IWarning
 from txgroupsock.relay.recording import DumpError, DumpHook, Keeping, Ring, readDatagrams
 from txgroupsock.relay.recording.disk import Disk
 from txgroupsock.relay.status import EndStatus

@@ -9,9 +9,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayInput, IWarning
 from txgroupsock.relay.redundancy.sequencing import Sequencing
 
 

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from tests.relay.support import loggedLines
 from tests.relay.viewers.support import HOST, Client, numbersIn, runOf, soon
-from txgroupsock.interfaces import IRelayOutput
+from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.viewers import Channel, Limits
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.channels import Channels

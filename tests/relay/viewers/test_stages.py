@@ -13,7 +13,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from txgroupsock import Run, Stage
-from txgroupsock.interfaces import IRelayStage, IRunReceiver
+from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.relay.interfaces import IRelayStage
 from txgroupsock.relay.rtp import payloadOf
 from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP
 

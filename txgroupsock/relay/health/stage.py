@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
@@ -25,6 +25,7 @@ from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stream import StreamHealth
 from txgroupsock.relay.health.thresholds import Thresholds
 from txgroupsock.relay.health.ts import TSHealth
+from txgroupsock.relay.interfaces import IWarning
 from txgroupsock.relay.stage import Stage
 
 _SILENCE = 1.0  # seconds, for figures, where no limit says otherwise
@@ -177,7 +178,7 @@ class Health(Stage):
         self._isLooking = True
 
     def openStage(self, receiver: IRunReceiver) -> None:
-        """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; counts begin anew."""
+        """See L{IRelayStage}; counts begin anew."""
         super().openStage(receiver)
         now = self._reactor.seconds()
         self._takeHooks()
@@ -188,7 +189,7 @@ class Health(Stage):
 
     def closeStage(self) -> Deferred[None]:
         """
-        See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; alarms that hold are cleared, or
+        See L{IRelayStage}; alarms that hold are cleared, or
         whoever was told of them would wait for ever.
         """
         self._cancelLook()

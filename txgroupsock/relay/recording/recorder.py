@@ -9,11 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IWarning
 from txgroupsock.relay.recording.disk import ENTRY, Disk
 from txgroupsock.relay.recording.files import Files, Keeping, needFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
@@ -76,7 +77,7 @@ class Recorder(Stage):
 
     def openStage(self, receiver: IRunReceiver) -> None:
         """
-        See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}.
+        See L{IRelayStage}.
 
         @raise OSError: files cannot be made in the folder; it says why, and what to do.
         """
@@ -88,7 +89,7 @@ class Recorder(Stage):
         self._handing.start(self.interval, now=False)
 
     def closeStage(self) -> Deferred[None]:
-        """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; the last file is complete."""
+        """See L{IRelayStage}; the last file is complete."""
         super().closeStage()
         self._isOpen = False
         if self._handing.running:

@@ -13,13 +13,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.hooks import Hook
+from txgroupsock.relay.interfaces import IWarning
 from txgroupsock.relay.recording.disk import ENTRY, Disk
 from txgroupsock.relay.recording.files import Files, Keeping, needFolder
 from txgroupsock.relay.recording.pcapfile import Framer, Held
@@ -100,7 +101,7 @@ class Ring(Stage):
 
     def openStage(self, receiver: IRunReceiver) -> None:
         """
-        See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}.
+        See L{IRelayStage}.
 
         @raise OSError: files cannot be made in the folder; it says why, and what to do.
         """
@@ -110,7 +111,7 @@ class Ring(Stage):
         self._isOpen = True
 
     def closeStage(self) -> Deferred[None]:
-        """See L{IRelayStage <txgroupsock.interfaces.IRelayStage>}; what is begun is completed."""
+        """See L{IRelayStage}; what is begun is completed."""
         super().closeStage()
         self._isOpen = False
         self._finish()

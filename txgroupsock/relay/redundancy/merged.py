@@ -9,12 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayInput, IWarning
 from txgroupsock.relay.redundancy.legs import LegStatus
 from txgroupsock.relay.redundancy.merger import LIMIT, Merger
 from txgroupsock.relay.redundancy.opening import Legs

@@ -12,9 +12,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.interfaces import IRelayInput, IWarning
 
 RETRY: Final = 5.0
 """Seconds until a leg that could not be opened is tried again."""

@@ -9,10 +9,11 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayInput, IRelayOutput, IRunReceiver, IWarning
+from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IWarning
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, RedundantModel

@@ -10,12 +10,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.interfaces import IRelayOutput
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.allowance import Sayings
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.turns import Work, atOnce, inPieces
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.model import Limits
