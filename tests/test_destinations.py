@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from txgroupsock.destinations import Destinations, SessionDestination
+from txgroupsock.groupsock.destinations import Destinations, SessionDestination
 from txgroupsock.primitives import AddressError, SocketOptionError, UnknownInterface
 from txgroupsock.primitives import ancillary as ancillaryModule
 

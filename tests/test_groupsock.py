@@ -28,7 +28,7 @@ from txgroupsock import (
     UDPPort,
     UnknownInterface,
 )
-from txgroupsock.interfaces import IGroupsock
+from txgroupsock.groupsock.interfaces import IGroupsock
 from txgroupsock.primitives import NoReuse
 from txgroupsock.primitives import ancillary as ancillaryModule
 from txgroupsock.primitives.ouraddress import OurAddresses

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 import txgroupsock
-from txgroupsock.interfaces import IGroupsock
+from txgroupsock.groupsock.interfaces import IGroupsock
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = (DOCS / "groupsock.md").read_text(encoding="utf-8")

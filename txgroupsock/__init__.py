@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from txgroupsock._version import __version__
 
 if TYPE_CHECKING:
-    from txgroupsock.destinations import SessionDestination
-    from txgroupsock.groupsock import Groupsock
-    from txgroupsock.lookuptable import GroupsockLookupTable
+    from txgroupsock.groupsock import (
+        Groupsock,
+        GroupsockLookupTable,
+        GroupsockStatistics,
+        SessionDestination,
+        Traffic,
+    )
     from txgroupsock.ports import (
         FramedDatagrams,
         FramedDatagramsFactory,
@@ -49,7 +53,6 @@ if TYPE_CHECKING:
     from txgroupsock.relay.route import Route
     from txgroupsock.relay.stage import Stage
     from txgroupsock.relay.url import URLError
-    from txgroupsock.traffic import GroupsockStatistics, Traffic
 
 __all__ = [
     "AddressError",
@@ -90,9 +93,13 @@ __all__ = [
 ]
 
 _NAMES: Final = {
-    "destinations": ("SessionDestination",),
-    "groupsock": ("Groupsock",),
-    "lookuptable": ("GroupsockLookupTable",),
+    "groupsock": (
+        "Groupsock",
+        "GroupsockLookupTable",
+        "GroupsockStatistics",
+        "SessionDestination",
+        "Traffic",
+    ),
     "ports": (
         "FramedDatagrams",
         "FramedDatagramsFactory",
@@ -126,10 +133,6 @@ _NAMES: Final = {
     "relay.route": ("Route",),
     "relay.stage": ("Stage",),
     "relay.url": ("URLError",),
-    "traffic": (
-        "GroupsockStatistics",
-        "Traffic",
-    ),
 }
 _HOMES: Final = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES: Final = {module.partition(".")[0] for module in _NAMES} | {"interfaces"}

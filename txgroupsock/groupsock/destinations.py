@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
+from txgroupsock.groupsock.statistics import Traffic
 from txgroupsock.primitives import (
     AddressError,
     Ancillary,
@@ -20,7 +21,6 @@ from txgroupsock.primitives import (
 )
 from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.sockaddr import describe, familyName, familyOf, scopeIndex
-from txgroupsock.traffic import Traffic
 
 DEFAULT_TTL = 255
 """LIVE555's: as far as routers' thresholds and the group's scope let it go."""

@@ -19,8 +19,9 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.destinations import DEFAULT_TTL, Destinations, SessionDestination
-from txgroupsock.interfaces import IGroupsock
+from txgroupsock.groupsock.destinations import DEFAULT_TTL, Destinations, SessionDestination
+from txgroupsock.groupsock.interfaces import IGroupsock
+from txgroupsock.groupsock.statistics import GroupsockStatistics
 from txgroupsock.ports import GroupsockReactor, UDPPort
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives import (
@@ -44,7 +45,6 @@ from txgroupsock.primitives import (
 from txgroupsock.primitives.arguments import checked, explained
 from txgroupsock.primitives.ouraddress import OurAddresses
 from txgroupsock.primitives.sockaddr import familyOf, isMulticast, scopeIndex
-from txgroupsock.traffic import GroupsockStatistics
 
 Received = Callable[[bytes, tuple[str, int]], Any]
 """What is called with each datagram and its sender, C{(host, port)}."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from txgroupsock.groupsock import Groupsock
+from txgroupsock.groupsock.groupsock import Groupsock
+from txgroupsock.groupsock.statistics import GroupsockStatistics
 from txgroupsock.primitives import Environment, IPAddress, parseAddress
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.sockaddr import scopeIndex
-from txgroupsock.traffic import GroupsockStatistics
 
 
 class GroupsockLookupTable:
