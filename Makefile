@@ -40,10 +40,11 @@ twisted-suite: $(TWISTED) ## run Twisted's own tests on our reactor, and tell wh
 	@echo "twisted  tests.twistedsuite ($$($(BIN)/python -V))"
 	@$(BIN)/python -m tests.twistedsuite $(ARGS)
 
-lint: $(DEV) ## check style and format
-	@echo "lint     ruff"
+lint: $(DEV) ## check style, format, and which part imports which
+	@echo "lint     ruff, import-linter"
 	@$(BIN)/ruff check $(ARGS) .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(DEV) ## put the code into ruff's format
 	@$(BIN)/ruff format .
