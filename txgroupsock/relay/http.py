@@ -140,8 +140,7 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Nothing is to be waited for any more."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._forgetDeadline()
         HTTPChannel.connectionLost(self, reason)
         self.site.lost(self)
 
@@ -152,8 +151,13 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
 
     def end(self) -> None:
         """Close the connection at once."""
+        self._forgetDeadline()
         transport: Any = self.transport
         transport.abortConnection()
+
+    def _forgetDeadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
 
     def _tooLate(self) -> None:
         if not self.isHeld:

@@ -448,6 +448,21 @@ async def test_slowRequestsHoldNothingUp(reactor: Any, data: bytes) -> None:
         await soon(reactor, lambda: service.status().viewers == 1, "it has gone")
 
 
+@pytest_twisted.ensureDeferred
+async def test_whoHasGoneIsNotSlowAsWell(reactor: Any) -> None:
+    """Once a connection has had to make room for others, its time for a request is no matter."""
+    async with serving(reactor) as service:
+        client = await connect(reactor, service)
+        await soon(reactor, lambda: len(service._site.opened) == 1, "it is there")
+        [connection] = service._site.opened
+        deadlines = [
+            call for call in reactor.getDelayedCalls() if call.func == connection._tooLate
+        ]
+        connection.end()
+        assert [call.active() for call in deadlines] == [False]
+        await client.until(reactor, lambda: client.isOver)
+
+
 # Those that end without a word
 
 
