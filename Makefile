@@ -3,10 +3,12 @@
 # PYTHON  the interpreter to make the virtual environment with; by default the newest that works
 # VENV    where the virtual environment is
 # ARGS    further arguments for the program that the target runs: make test ARGS="-k join"
+# PARTS   processes that run the tests: they wait more than they work; 0 for one that can be debugged
 
 PYTHON ?=
 VENV ?= .venv
 ARGS ?=
+PARTS ?= 4
 
 CANDIDATES = python3.14 python3.13 python3.12 python3.11 python3.10 python3
 # A command of that name may exist and yet not run (pyenv), be too old, or lack ensurepip (Debian).
@@ -34,7 +36,7 @@ demo: $(RUNTIME) ## run the relay on generated traffic
 
 test: $(TEST) $(AXE) ## run all tests and report coverage
 	@echo "test     pytest ($$($(BIN)/python -V))"
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest -n $(PARTS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 twisted-suite: $(TWISTED) ## run Twisted's own tests on our reactor, and tell what differs
 	@echo "twisted  tests.twistedsuite ($$($(BIN)/python -V))"

@@ -24,7 +24,6 @@ import pytest_twisted
 from twisted.internet import asyncioreactor
 from twisted.internet.task import deferLater
 
-from tests.reactors import OTHER_RUNS, OtherRuns
 from txgroupsock.ports.clock import makeSteady
 from txgroupsock.testing.namespaces import enterPrivateNetwork, whyNoNamespaces
 
@@ -39,7 +38,8 @@ REACTOR = os.environ.get("TXGROUPSOCK_REACTOR", "epoll" if hasattr(select, "epol
 if "TXGROUPSOCK_NO_PRIVATE_NETWORK" in os.environ:
     noPrivateNetwork: str | None = "TXGROUPSOCK_NO_PRIVATE_NETWORK is set"
 else:
-    noPrivateNetwork = enterPrivateNetwork()
+    # A process of pytest-xdist has a thread that reads a pipe.
+    noPrivateNetwork = enterPrivateNetwork(othersStay="PYTEST_XDIST_WORKER" in os.environ)
 
 
 # --- Signals -------------------------------------------------------------------------------------
@@ -107,35 +107,27 @@ def reactorName() -> str:
     return REACTOR
 
 
-# --- Marks ---------------------------------------------------------------------------------------
+# --- Which tests, and in which order -------------------------------------------------------------
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs several hosts where there can be none, except in CI, which must have them."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Skip what needs several hosts where there can be none, except in CI, which must have them; and
+    have each process of pytest-xdist begin with what takes long, the runs on other reactors.
+    """
     lan = [item for item in items if item.get_closest_marker("lan")]
     reason = whyNoNamespaces() if lan and "CI" not in os.environ else None
     if reason is not None:
         for item in lan:
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-# --- The other reactors --------------------------------------------------------------------------
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin with the runs that test_reactors.py wants to know the end of."""
-    wanted = [item for item in session.items if item.path.name == "test_reactors.py"]
-    names = [
-        str(item.callspec.params["name"]) for item in wanted if isinstance(item, pytest.Function)
-    ]
-    if names and not session.config.option.collectonly:
-        session.config.stash[OTHER_RUNS] = OtherRuns(names)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End them, if they have not."""
-    if OTHER_RUNS in config.stash:
-        config.stash[OTHER_RUNS].end()
+    long = [item for item in items if item.path.name == "test_reactors.py"]
+    ordered = [item for item in items if item.path.name != "test_reactors.py"]
+    # Each begins with as many tests as the others, in their order (--dist worksteal).
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    for number, item in enumerate(long):
+        ordered.insert(number % processes * len(items) // processes, item)
+    items[:] = ordered
 
 
 # --- Timeouts ------------------------------------------------------------------------------------

@@ -171,19 +171,20 @@ class Namespace:
             _raiseLoopback()
 
 
-def enterPrivateNetwork() -> str | None:
+def enterPrivateNetwork(*, othersStay: bool = False) -> str | None:
     """
     Move this process into a network with nothing but C{lo}, so no test traffic can leave.
 
     Root gets a new network namespace; anyone else first a user namespace where they are root.
     C{lo} is up, carries multicast of both families and is the default interface for it. Call
-    once, before any thread exists (threads that already run would stay outside).
+    once, before any thread exists: threads that already run stay outside.
 
+    @param othersStay: do it all the same if some do; only root can, of this or of a user namespace.
     @return: None, or why the kernel refused; the process is unchanged then.
     """
     if sys.platform != "linux":
         return "network namespaces need Linux"
-    if len(os.listdir("/proc/self/task")) > 1:
+    if not othersStay and len(os.listdir("/proc/self/task")) > 1:
         return "other threads already run and would stay in the machine's own network"
     try:
         _unshare(_CLONE_NEWNET)

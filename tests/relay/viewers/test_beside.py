@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.relay.viewers.support import Stream, serving, watch
+from tests.relay.viewers.support import Stream, serving, soon, watch
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.redundancy.model import MergeModel, RedundantModel
 from txgroupsock.relay.viewers import Form, StreamModel
@@ -68,4 +68,6 @@ async def test_aTransportStreamStaysOnItsGrid(
             body = await client.bodyOf(reactor, 1316 * count)
             assert body == TS * count
             assert reasons <= told().keys()
-            assert sum(told().values()) == 3 * (count // 10) * len(senders)
+            # One leg is enough for the body; the other may be read later.
+            outside = 3 * (count // 10) * len(senders)
+            await soon(reactor, lambda: sum(told().values()) == outside, "all others are counted")

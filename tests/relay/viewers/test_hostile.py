@@ -455,9 +455,7 @@ async def test_whoHasGoneIsNotSlowAsWell(reactor: Any) -> None:
         client = await connect(reactor, service)
         await soon(reactor, lambda: len(service._site.opened) == 1, "it is there")
         [connection] = service._site.opened
-        deadlines = [
-            call for call in reactor.getDelayedCalls() if call.func == connection._tooLate
-        ]
+        deadlines = [call for call in reactor.getDelayedCalls() if call.func == connection._tooLate]
         connection.end()
         assert [call.active() for call in deadlines] == [False]
         await client.until(reactor, lambda: client.isOver)
