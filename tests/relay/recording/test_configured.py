@@ -16,7 +16,7 @@ import pytest_twisted
 from jsonschema import Draft7Validator
 
 from tests.relay.recording.test_files import names
-from tests.relay.recording.test_recorder import recordedIn
+from tests.relay.recording.test_recorder import recordedIn, recordedSoFar
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, send, until, url
 from tests.relay.test_reload import Stream, running
 from txgroupsock.relay.config import ConfigurationError, parseConfiguration
@@ -264,7 +264,7 @@ def test_whatAKilledRelayLeftIsKept(tmp_path: Path) -> None:
             relay.waitFor("SIGHUP reads .* again\n")
             send(b"%d" % number, HOST, port)
             deadline = time.monotonic() + SECONDS
-            while len(recordedIn(folder)) < number:
+            while len(recordedSoFar(folder)) < number:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             relay.signal(ending)
