@@ -100,8 +100,9 @@ $(TWISTED): $(CREATED) pyproject.toml
 $(AXE): $(CREATED)
 	@if command -v npm >/dev/null; then \
 		echo "install  axe-core into $(VENV)"; \
-		npm install --prefix $(VENV) --no-save --no-package-lock --no-audit --no-fund --silent \
-			axe-core@$(AXE_VERSION); \
+		npm install --prefix $(VENV) --no-save --no-package-lock --no-audit --no-fund --silent --fetch-retries=1 \
+			axe-core@$(AXE_VERSION) \
+			|| echo "axe-core could not be fetched: the tests that need it are skipped"; \
 	fi
 
 $(DEV): $(CREATED) pyproject.toml
