@@ -82,7 +82,7 @@ def test_theVariablesAreTakenAway() -> None:
 @pytest.mark.parametrize(
     ("usec", "pid", "watchdog"),
     [
-        ("3000000", str(os.getpid()), 3.0),
+        pytest.param("3000000", str(os.getpid()), 3.0, id="ours"),
         ("3000000", "", 3.0),
         ("3000000", "1", 0.0),
         ("", "", 0.0),
