@@ -3,12 +3,12 @@
 # PYTHON  the interpreter to make the virtual environment with; by default the newest that works
 # VENV    where the virtual environment is
 # ARGS    further arguments for the program that the target runs: make test ARGS="-k join"
-# PARTS   processes that run the tests: they wait more than they work; 0 for one that can be debugged
+# PARTS   processes that run the tests; 0: one that can be debugged
 
 PYTHON ?=
 VENV ?= .venv
 ARGS ?=
-PARTS ?= 4
+PARTS ?= 2
 
 CANDIDATES = python3.14 python3.13 python3.12 python3.11 python3.10 python3
 # A command of that name may exist and yet not run (pyenv), be too old, or lack ensurepip (Debian).

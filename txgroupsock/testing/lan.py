@@ -17,7 +17,7 @@ from txgroupsock.testing.switch import Link, MDBEntry, Switch, macOf, quietAddre
 
 __all__ = ["Host", "Lan", "Link", "MDBEntry", "Switch"]
 
-TIMEOUT = 5.0
+TIMEOUT = 20.0
 
 
 class Host(Namespace):

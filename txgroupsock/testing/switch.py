@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "MDBEntry", "Switch", "macOf", "quietAddresses"]
 
-TIMEOUT = 5.0
+TIMEOUT = 20.0
 
 # The bridge ignores what it has snooped until one query response interval after it became querier
 # (br_multicast_set_querier), so the interval is as short as every HZ can express.  Groups that

@@ -30,7 +30,7 @@ FLAGS = (
     "--disable-lcd-text",
 )
 WIDE, NARROW = (1280, 900), (360, 740)
-SECONDS = 15.0
+SECONDS = 30.0
 
 
 def whyNoBrowser() -> str | None:

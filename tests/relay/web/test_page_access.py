@@ -138,7 +138,7 @@ def test_axeFindsNothing(browser: Browser, name: str, look: str, isLost: bool) -
 
 @pytest.mark.timeout(180)
 def test_aThousandRoutes(browser: Browser) -> None:
-    """A status of a thousand routes takes far less than 100 ms, and leaves nothing behind."""
+    """A status of a thousand routes takes some 10 to 50 ms, and leaves nothing behind."""
     document = status(*[route(f"channel {number}", number) for number in range(1000)])
     document["routes"][0]["input"]["warnings"] = [SMALL_BUFFER]
     with shown(browser, document) as server:
@@ -166,7 +166,8 @@ def test_aThousandRoutes(browser: Browser) -> None:
         }
         print({key: round(value, 1) for key, value in spent.items()})  # noqa: T201 - with pytest -s
         # The rest of the task is the browser taking in most of a megabyte, and this test's looking.
-        assert sum(spent.values()) - spent["TaskDuration"] < 100
+        # What others do at that time counts as well, so this is for what takes ten times too long.
+        assert sum(spent.values()) - spent["TaskDuration"] < 1000
         assert after["Nodes"] - before["Nodes"] < 50
         assert after["JSEventListeners"] - before["JSEventListeners"] < 5
         assert after["JSHeapUsedSize"] - before["JSHeapUsedSize"] < 1_000_000
