@@ -49,6 +49,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# --- The terminal --------------------------------------------------------------------------------
+
+# pytest-xdist tells its processes the size of its own, which programs would take for that of theirs.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
+
 # --- The reactor ---------------------------------------------------------------------------------
 
 
