@@ -51,7 +51,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # --- The terminal --------------------------------------------------------------------------------
 
-# pytest-xdist tells its processes the size of its own, which programs would take for that of theirs.
+# pytest-xdist tells its processes the size of its own; programs would take it for that of theirs.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 
