@@ -191,6 +191,20 @@ async def test_whateverABodyIsSaidToBeTheReasonIsJSON(reactor: Any, tmp_path: Pa
 
 
 @pytest_twisted.ensureDeferred
+async def test_ofVeryManyMistakesTheFirstAreTold(reactor: Any, tmp_path: Path) -> None:
+    """The log and the answer have 100 of 60,000, and a last line that says so."""
+    table = {"from": url(HOST, freePort()), "to": [1] * 60_000}
+    async with running(reactor, tmp_path / "relay.toml", routeText(freePort())) as relay:
+        with loggedLines() as lines:
+            reply = await relay.ask("/api/routes", "POST", table, TOKEN)
+        problems = reply.json["problems"]
+        assert [each["key"] for each in problems[-2:]] == ["route[2].to[100]", ""]
+        assert problems[-1]["text"].startswith("more than these 100 things are wrong")
+        assert sum("it is a whole number" in each for each in lines) == 100
+        assert sum("more than these 100" in each for each in lines) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_nothingAtAllIsCalledNull(reactor: Any, tmp_path: Path) -> None:
     """JSON has null, which no key may be; it is called that."""
     table = {"from": url(HOST, freePort()), "to": NOWHERE, "enabled": None}
