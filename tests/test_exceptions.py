@@ -42,6 +42,7 @@ MADE_OF: dict[str, Callable[[Any], BaseException]] = {
     "ConfigurationError": lambda kind: kind(
         [importlib.import_module(kind.__module__).Problem("relay.toml", 3, "name", "it is empty")]
     ),
+    "WrongDocument": lambda kind: kind([(("workers",), "it is a list")], isMore=True),
     "URLError": lambda kind: kind("udp://", "it has no port"),
     "ListenError": lambda kind: kind(
         "tcp:80", CannotListenError("", 80, OSError(98, "Address already in use"))

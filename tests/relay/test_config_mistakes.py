@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.relay.test_config import EXAMPLE
+from txgroupsock.relay import configuration
 from txgroupsock.relay.config import (
     ConfigurationError,
     ConfigurationFile,
     Problem,
     parseConfiguration,
 )
+from txgroupsock.relay.positions import KeyPath
 
 
 def problemsIn(text: str) -> Sequence[Problem]:
@@ -111,3 +113,32 @@ def test_noBytesRaiseAnythingElse(tmp_path_factory: pytest.TempPathFactory, cont
     path.write_bytes(content)
     with pytest.raises(ConfigurationError):
         ConfigurationFile.of(str(path)).read()
+
+
+@pytest.mark.parametrize(
+    "elements", ["1", "'udp://10.0.0.1:5?rate=x'"], ids=["noTexts", "refusedURLs"]
+)
+def test_ofVeryManyMistakesTheFirstAreTold(elements: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5,000 mistakes there are 100, and a last line says so; it looks at the list once."""
+    looks: list[str] = []
+    look = configuration.textsIn
+
+    def counted(table: configuration.Document, key: str) -> list[tuple[KeyPath, str]]:
+        looks.append(key)
+        return look(table, key)
+
+    monkeypatch.setattr(configuration, "textsIn", counted)
+    listed = 5000 * f"{elements},\n"
+    text = f"[[route]]\nfrom = 'udp://:5000'\nto = [\n{listed}]\n"
+    found = problemsIn(text)
+    assert [each.line for each in found] == [*range(4, 104), None]
+    assert str(found[-1]).startswith("x.toml: more than these 100 things are wrong")
+    assert looks.count("to") <= 2
+
+
+def test_whatIsSaidOfOneThingIsShort() -> None:
+    """A key or a URL that is nearly the whole file is not all repeated; its ends are."""
+    text = f"{'k' * 5000} = 1\n[[route]]\nfrom = 'udp://{'x' * 5000}:5?rate=1'\n"
+    for each in problemsIn(text):
+        assert len(str(each)) < 3000
+        assert each.text[-1] != "x"

@@ -166,7 +166,7 @@ def test_checkReadsKeys(
 def test_aDiskThatHangsKeepsNobodyFromTheEnd(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start and --check wait for a configuration file only for so long, and then say so."""
     over = threading.Event()
-    monkeypatch.setattr("txgroupsock.relay.tap.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.config.MOST_SECONDS", 0.05)
     monkeypatch.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
     for options in ([], ["--check"]):
         assert "relay.toml: it takes more than 0.05 s" in refused("--config=relay.toml", *options)

@@ -194,6 +194,15 @@ NO_SHAPE = f"it does not have the shape {SHAPE}; IPv6 stands in brackets"
             "udp://[ff02::1%eth0]:5000?interface=eth1",
             "the scope 'eth0' and interface=eth1 differ; leave one out",
         ),
+        *(
+            (text, "it is not plain: no control characters, no halves of characters")
+            for text in (
+                "udp://239.1.1.1:5?interface=\udcff",
+                "udp://239.1.1.1:5?interface=eth0%0Aall%20is%20well",
+                "udp://10.0.0.1:5?ttl=%1b[2J",
+                "\n://10.0.0.1:5",
+            )
+        ),
     ],
 )
 def test_whatIsWrongIsSaid(text: str, problem: str) -> None:

@@ -15,11 +15,13 @@ from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.configuration import (
     Configuration,
     Document,
+    WrongDocument,
     configurationOf,
     written,
 )
 from txgroupsock.relay.positions import KeyPath, linesOf
 from txgroupsock.relay.reading import contentOf
+from txgroupsock.relay.threads import TookTooLong, within
 from txgroupsock.relay.toml import loads
 
 MOST_BYTES = 1_000_000
@@ -27,6 +29,9 @@ MOST_BYTES = 1_000_000
 
 MOST_SECONDS = 30.0
 """In which one is read and checked: so many routes take 4, and a disk may hang."""
+
+TOO_LONG = "look for a disk that hangs, for a file too large, or for too much else to do here"
+"""What may be why that was not enough."""
 
 # The parser takes time and memory by the square of these: 7 s and 1.5 GB for 20,000.
 _MOST_PARTS = 32
@@ -60,11 +65,13 @@ class ConfigurationError(Restorable, ValueError):
     """
     A file is wrong; the message has a line for each problem.
 
-    @ivar problems: see L{Problem}; in the order of the file.
+    @ivar problems: see L{Problem}; in the order of the file.  Where there are very many, these
+        are some, and the last one says so.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda each: each.line or 0))
+    def __init__(self, problems: Iterable[Problem], more: Iterable[Problem] = ()) -> None:
+        """@param more: what is told after all others."""
+        self.problems = (*sorted(problems, key=lambda each: each.line or 0), *more)
         super().__init__("\n".join(str(each) for each in self.problems))
 
 
@@ -107,6 +114,17 @@ class ConfigurationFile:
             raise self._problem("it is not UTF-8, as TOML is; save it as that", line) from None
         return parseConfiguration(text, self.name)
 
+    def readInTime(self) -> Configuration:
+        """
+        The same where no reactor turns; given up after L{MOST_SECONDS}.
+
+        @raise ConfigurationError: as above, or it takes longer.
+        """
+        try:
+            return within(MOST_SECONDS, self.read, TOO_LONG)
+        except TookTooLong as error:
+            raise self._problem(str(error)) from None
+
     def _problem(self, text: str, line: int | None = None) -> ConfigurationError:
         return ConfigurationError([Problem(self.name, line, "", text)])
 
@@ -116,8 +134,8 @@ def parseConfiguration(text: str, name: str) -> Configuration:
     The configuration that a file's text describes.
 
     @param name: the file's, for problems.
-    @raise ConfigurationError: something is wrong; it has all of that, unless the text is no TOML:
-        then the first thing that makes it none.
+    @raise ConfigurationError: something is wrong; it has all of that (or much of it, if it is very
+        much), unless the text is no TOML: then the first thing that makes it none.
     """
     return checkedDocument(_tomlOf(text, name), name, lambda: linesOf(text))
 
@@ -132,14 +150,13 @@ def checkedDocument(
     @param lines: asked for where each part of it stands, if something is wrong.
     @raise ConfigurationError: something is.
     """
-    found: list[tuple[KeyPath, str]] = []
-    configuration = configurationOf(document, lambda path, why: found.append((path, why)))
-    if found:
+    try:
+        return configurationOf(document)
+    except WrongDocument as wrong:
         at = lines()
-        raise ConfigurationError(
-            Problem(name, at.get(path), written(path), why) for path, why in found
-        )
-    return configuration
+        problems = [Problem(name, at.get(path), written(path), why) for path, why in wrong.found]
+        more = [Problem(name, None, "", each) for each in wrong.more]
+    raise ConfigurationError(problems, more)
 
 
 def _tomlOf(text: str, name: str) -> dict[str, Any]:

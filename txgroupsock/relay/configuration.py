@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from attrs import evolve, field, frozen
 
+from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.health.keys import healthOf
 from txgroupsock.relay.keys import Amount
 from txgroupsock.relay.model import InputModel
@@ -35,11 +37,17 @@ Document = Mapping[str, Any]
 Report = Callable[[KeyPath, str], None]
 """Takes each thing that is wrong: where, and why, with the remedy."""
 
+MOST_PROBLEMS = 100
+"""Things that are wrong in a document, of which is told: nobody reads 100,000."""
+
+_MORE = f"more than these {MOST_PROBLEMS} things are wrong; mend them, and see what is left"
+
 VIEWERS_ENDPOINT = "tcp:8080:interface=127.0.0.1"
 ADMIN_ENDPOINT = "tcp:8088:interface=127.0.0.1"
 
 _FORMS = {"plain": Form.PLAIN, "rtp": Form.RTP, "framed": Form.FRAMED}
 _BARE = re.compile("[A-Za-z0-9_-]+")
+_MOST_CHARACTERS = 1000  # of what is said of one thing; without long URLs it is some 300 at most
 
 
 @frozen
@@ -62,7 +70,41 @@ class Configuration:
     names: tuple[str, ...] = ()
 
 
-def configurationOf(document: Document, report: Report) -> Configuration:
+class WrongDocument(Restorable, Exception):
+    """
+    A document asks for what cannot be.
+
+    @ivar found: everything that is wrong, where and why; L{MOST_PROBLEMS} at most.
+    @ivar more: what is to be told after it: that there is more, if there is.
+    """
+
+    def __init__(self, found: Sequence[tuple[KeyPath, str]], *, isMore: bool) -> None:
+        super().__init__(f"{len(found)} things are wrong")
+        self.found = found
+        self.more = [_MORE] if isMore else []
+
+
+def configurationOf(document: Document) -> Configuration:
+    """
+    What a document asks for.
+
+    @raise WrongDocument: something is wrong in it.  It is looked at no further where that is
+        much, so that what is wrong all through takes no longer than what is right.
+    """
+    found: list[tuple[KeyPath, str]] = []
+
+    def report(path: KeyPath, why: str) -> None:
+        if len(found) == MOST_PROBLEMS:
+            raise WrongDocument(found, isMore=True)
+        found.append((path, _shortened(why)))
+
+    configuration = _configurationOf(document, report)
+    if found:
+        raise WrongDocument(found, isMore=False)
+    return configuration
+
+
+def _configurationOf(document: Document, report: Report) -> Configuration:
     """
     What a document asks for, without what is wrong in it.
 
@@ -99,7 +141,13 @@ def written(path: KeyPath) -> str:
             parts.append(f"[{part + 1}]")
         else:
             parts.append(f".{part}" if _BARE.fullmatch(part) else f".{json.dumps(part)}")
-    return "".join(parts).removeprefix(".")
+    return _shortened("".join(parts).removeprefix("."))
+
+
+def _shortened(text: str) -> str:
+    """A text for people, without the middle where it is very long: a URL may be the whole file."""
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} […] {text[-half:]}"
 
 
 # Routes
@@ -126,12 +174,16 @@ def _relayOf(document: Document, report: Report) -> tuple[RelayModel, tuple[str,
         for where, why in recordingProblems(table.get("record"), request.health):
             report(("route", index, "record", *where), why)
 
+    @cache
+    def urlsOf(route: int, key: str) -> list[tuple[KeyPath, str]]:
+        _, table = tables[route]
+        return _urlsIn(table) if key == "from" else textsIn(table, key)
+
     def refuse(refusal: Refusal) -> None:
-        index, table = tables[refusal.route]
+        index, _ = tables[refusal.route]
         path: KeyPath = ("route", index, refusal.key)
         if refusal.key != "name":
-            texts = _urlsIn(table) if refusal.key == "from" else textsIn(table, refusal.key)
-            place = texts[refusal.index][0]
+            place = urlsOf(refusal.route, refusal.key)[refusal.index][0]
             if len(place) > 1 and requests[refusal.route].redundancy is None:
                 return  # there should be no such list, which has been said
             path += place

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 
 from txgroupsock.relay.change import Outcome
-from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError
+from txgroupsock.relay.config import MOST_SECONDS, TOO_LONG, ConfigurationError
 from txgroupsock.relay.configuration import Configuration
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.threads import Threads
@@ -136,7 +136,7 @@ class Control:
         return outcome
 
     async def _made(self, make: Callable[[], Configuration]) -> Configuration:
-        self._reading = self._threads.run(make, MOST_SECONDS)
+        self._reading = self._threads.run(make, MOST_SECONDS, TOO_LONG)
         try:
             return await self._reading
         except CancelledError:

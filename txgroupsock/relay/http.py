@@ -71,6 +71,14 @@ class BoundedRequest(Request):
         else:
             Request.handleContentChunk(self, data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """
+        Take a request as it is, whatever kind its body is said to be: Twisted would read forms,
+        which none is here, and answer a wrong one itself, with nothing.
+        """
+        self.requestHeaders.removeHeader(b"content-type")
+        Request.requestReceived(self, command, path, version)
+
     def process(self) -> None:
         """The request is complete."""
         self.notifyFinish().addErrback(self.lost)

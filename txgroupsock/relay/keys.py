@@ -340,6 +340,7 @@ def _typeOf(value: object) -> str:
         float: "a number with a fraction",
         list: "a list",
         dict: "a table",
+        type(None): "null",
     }
     return names.get(type(value), "a date or a time")
 

@@ -15,11 +15,12 @@ from twisted.python import usage
 
 from txgroupsock._version import __version__
 from txgroupsock.relay.completion import completions
-from txgroupsock.relay.config import MOST_SECONDS, ConfigurationError, ConfigurationFile
+from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.configuration import (
     ADMIN_ENDPOINT,
     VIEWERS_ENDPOINT,
     Configuration,
+    WrongDocument,
     configurationOf,
 )
 from txgroupsock.relay.endpoint import fileProblem
@@ -255,11 +256,9 @@ class Options(usage.Options):
                 )
         self["file"] = file = ConfigurationFile.of(self["config"])
         try:
-            return within(MOST_SECONDS, file.read)
+            return file.readInTime()
         except ConfigurationError as error:
             raise StartError(error) from None
-        except TookTooLong as error:
-            raise StartError(f"{file.name}: {error}") from None
 
     def _fromOptions(self, workers: int | None) -> Configuration:
         given = {each: self[each] for each in ("viewers", "admin") if self[each] is not None}
@@ -282,17 +281,17 @@ class Options(usage.Options):
             document["health"] = {}
         if workers is not None:
             document["workers"] = workers
-        problems: list[str] = []
+        try:
+            return configurationOf(document)
+        except WrongDocument as wrong:
+            lines = [_inOptions(*each) for each in wrong.found] + wrong.more
+            raise StartError("\n".join(lines)) from None
 
-        def report(path: KeyPath, why: str) -> None:
-            isURL = path[:1] == ("route",)
-            option = "--allow: " if path[1:2] == ("allow",) else f"--{path[0]}: "
-            problems.append(why if isURL else f"{option}{why}")
 
-        configuration = configurationOf(document, report)
-        if problems:
-            raise StartError("\n".join(problems))
-        return configuration
+def _inOptions(path: KeyPath, why: str) -> str:
+    """What is wrong where, as the command line has it; a URL says itself which it is."""
+    option = "--allow: " if path[1:2] == ("allow",) else f"--{path[0]}: "
+    return why if path[:1] == ("route",) else f"{option}{why}"
 
 
 def _checkFiles(configuration: Configuration) -> None:

@@ -31,18 +31,19 @@ class TookTooLong(TimeoutError):
     """Something was not done in the time that it had; it may still go on, for nobody."""
 
 
-def _tooLong(seconds: float) -> TookTooLong:
-    return TookTooLong(
-        f"it takes more than {seconds:g} s; look for a disk that hangs, or a name server that "
-        "does not answer"
-    )
+_ADVICE: Final = "look for a disk that hangs, or a name server that does not answer"
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
+def _tooLong(seconds: float, advice: str) -> TookTooLong:
+    return TookTooLong(f"it takes more than {seconds:g} s; {advice}")
+
+
+def within(seconds: float, work: Callable[[], Result], advice: str = _ADVICE) -> Result:
     """
     Do something here and now, and wait no longer than so many seconds for it: where no reactor
     turns, as before a start.
 
+    @param advice: how to mend it if it takes longer.
     @return: what it returns; what it raises is raised.
     @raise TookTooLong: it goes on in a thread that the end of the process does not wait for.
     """
@@ -59,7 +60,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     try:
         result, error = ended.get(timeout=seconds)
     except queue.Empty:
-        raise _tooLong(seconds) from None
+        raise _tooLong(seconds, advice) from None
     thread.join()  # at once; who forks next shall be alone
     if error is not None:
         raise error
@@ -87,11 +88,14 @@ class Threads:
         self._hanging: set[Deferred[Any]] = set()
         self._waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
 
-    def run(self, work: Callable[[], Result], seconds: float | None = None) -> Deferred[Result]:
+    def run(
+        self, work: Callable[[], Result], seconds: float | None = None, advice: str = _ADVICE
+    ) -> Deferred[Result]:
         """
         Have something done.
 
         @param seconds: after which nobody waits for it any more; L{None} if somebody always does.
+        @param advice: how to mend it if it takes longer.
         @return: fires in the reactor's thread with what it returns, or fails with what it raises;
             with L{TooMuchWaits} or L{RuntimeError} if there is no thread for it, and with
             L{TookTooLong} if its time is over.  Cancelled, it is not begun; if it has been, what
@@ -102,7 +106,7 @@ class Threads:
 
             def tooLong(_result: Any, _seconds: float) -> NoReturn:
                 self._giveUp(done)
-                raise _tooLong(seconds)
+                raise _tooLong(seconds, advice)
 
             done.addTimeout(seconds, steady(self._reactor), tooLong)
         if len(self._waiting) >= _MOST_WAITING:

@@ -102,6 +102,8 @@ class StreamURL:
 
         @raise URLError: it is not one, or says something that has no meaning here.
         """
+        if not unquote(text).isprintable():  # what it names is logged as it is
+            raise URLError(text, "it is not plain: no control characters, no halves of characters")
         found = _URL.fullmatch(text)
         if found is None:
             raise URLError(text, f"it does not have the shape {_SHAPE}; IPv6 stands in brackets")

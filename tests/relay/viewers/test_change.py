@@ -40,6 +40,7 @@ from tests.relay.viewers.test_channel import SOON, bench
 from txgroupsock import GroupsockReactor, Route
 from txgroupsock.relay.model import InputModel
 from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.viewers import (
     Access,
     AllowList,
@@ -600,6 +601,25 @@ async def test_stoppingEndsAChange(reactor: Any) -> None:
         assert service.status().listening == ()
         service.startService()
         assert len(service.status().listening) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_manyEndpointsAreOpenedInTurns(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have the reactor in between; a service that is stopped meanwhile has none of them."""
+    monkeypatch.setattr(Turns, "most", 0.0)  # one endpoint a turn
+    async with serving(reactor, MODEL) as service:
+        before = set(openDescriptors())
+        preparing = service.prepare(evolve(MODEL, endpoints=MODEL.endpoints * 4))
+        assert len(set(openDescriptors()) - before) == 1
+        await (await preparing).commit()
+        assert len(service.status().listening) == 4
+        preparing = service.prepare(evolve(MODEL, endpoints=MODEL.endpoints * 9))
+        while len(set(openDescriptors()) - before) < 3 + 2:
+            await deferLater(reactor, 0)
+        await service.stopService()
+        with pytest.raises(OSError, match="the service was stopped before that"):
+            await preparing
+    assert not set(openDescriptors()) - before
 
 
 @pytest_twisted.ensureDeferred

@@ -155,6 +155,9 @@ async def test_whatIsWrongChangesNothing(reactor: Any, tmp_path: Path) -> None:
         b'{"name": {}, "from": null, "to": [[]], "enabled": "no"}',
         json.dumps({"name": "x" * 1000, "from": "udp://\ud800:5", "to": "\x00"}).encode(),
         b'{"a": 1, "a": NaN}',
+        rb'{"from": "udp://239.1.1.1:7000", "to": "udp://10.0.0.1:9?interface=\udcff"}',
+        rb'{"from": "udp://239.1.1.1:7000", "to": [["\ud800"]]}',
+        rb'{"\udfff": 1}',
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -168,6 +171,48 @@ async def test_junkIsRefused(reactor: Any, tmp_path: Path, body: bytes) -> None:
                 assert reply.json["error"].startswith("Bad Request: ")
         assert not any("Traceback" in each for each in lines)
         assert len((await relay.ask("/api/routes")).json["routes"]) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_whateverABodyIsSaidToBeTheReasonIsJSON(reactor: Any, tmp_path: Path) -> None:
+    """A form, as curl -F sends it, a wrong one too, is refused with an error that says why; JSON
+    is taken whatever it is said to be.
+    """
+    table = {"name": "new", "from": url(HOST, freePort()), "to": NOWHERE}
+    async with running(reactor, tmp_path / "relay.toml", routeText(freePort())) as relay:
+        for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "/"):
+            say = {"Content-Type": kind}
+            for body in (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n', b"x"):
+                reply = await relay.ask("/api/routes", "POST", body, TOKEN, **say)
+                assert reply.status == 400
+                assert reply.json["error"].startswith("Bad Request: the body is not JSON")
+            assert (await relay.ask("/api/routes", "POST", table, TOKEN, **say)).status == 201
+            assert (await relay.ask("/api/routes/new", "DELETE", token=TOKEN)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_ofVeryManyMistakesTheFirstAreTold(reactor: Any, tmp_path: Path) -> None:
+    """The log and the answer have 100 of 60,000, and a last line that says so."""
+    table = {"from": url(HOST, freePort()), "to": [1] * 60_000}
+    async with running(reactor, tmp_path / "relay.toml", routeText(freePort())) as relay:
+        with loggedLines() as lines:
+            reply = await relay.ask("/api/routes", "POST", table, TOKEN)
+        problems = reply.json["problems"]
+        assert [each["key"] for each in problems[-2:]] == ["route[2].to[100]", ""]
+        assert problems[-1]["text"].startswith("more than these 100 things are wrong")
+        assert sum("it is a whole number" in each for each in lines) == 100
+        assert sum("more than these 100" in each for each in lines) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothingAtAllIsCalledNull(reactor: Any, tmp_path: Path) -> None:
+    """JSON has null, which no key may be; it is called that."""
+    table = {"from": url(HOST, freePort()), "to": NOWHERE, "enabled": None}
+    async with running(reactor, tmp_path / "relay.toml", routeText(freePort())) as relay:
+        reply = await relay.ask("/api/routes", "POST", table, TOKEN)
+        assert reply.json["problems"] == [
+            {"key": "route[2].enabled", "text": "it is null, and should be true or false"}
+        ]
 
 
 @pytest_twisted.ensureDeferred

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
 from txgroupsock.relay.listening import ListenError, Listening
+from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 
 Offer: TypeAlias = tuple[str, StreamModel | str | None]
@@ -47,30 +49,37 @@ class ViewersChange:
         there: Sequence[Listening],
         make: Callable[[Offer], Listening],
         take: Callable[[ViewersChange], Deferred[Any]],
+        turns: Turns,
     ) -> None:
         """
         @param there: what the service has.
         @param make: what it would have for an endpoint, not open yet.
         @param take: have the service be what the model says; fires when all that goes is closed.
+        @param turns: in which to open what is new.
         """
         self.model = model
         offers = offersOf(model)
         found, self.gone = _matches(there, offers)
         self.listenings = [each or make(offer) for each, offer in zip(found, offers, strict=True)]
-        self.new = [each for each in self.listenings if each not in there]
+        self.new = [
+            each for each, old in zip(self.listenings, found, strict=True) if each is not old
+        ]
         self._take = take
+        self._turns = turns
         self._released: list[Listening] = []
         self.isOver = False
 
     async def open(self) -> None:
         """
-        Open what is new.
+        Open what is new, so that streams do not wait for it: 0.4 ms for each endpoint.
 
         @raise ListenError: something could not be opened; or whatever else went wrong.  All is as
             it was before.
         """
         try:
             for each in self.new:
+                if each is not self.new[0]:
+                    await self._turns.free()
                 await self._open(each)
         except BaseException:
             await self.abandon()
@@ -89,6 +98,7 @@ class ViewersChange:
                 await gatherResults([each.close() for each in inTheWay])
             else:
                 return
+        raise ListenError(listening.endpoint, "the service was stopped before that")
 
     def commit(self) -> Deferred[Any]:
         """
@@ -129,21 +139,24 @@ def _matches(
 ) -> tuple[list[Listening | None], list[Listening]]:
     """For each that is wanted the one that stays, if there is one; and those that do not."""
     found: list[Listening | None] = [None] * len(offers)
-    left = list(there)
+    left = dict.fromkeys(there)
     # What gives the same first: which of several on any free port that is shows only there.
-    for likeness in (_isSame, _isAlike):
+    for likeness in (_whole, _kind):
+        like: defaultdict[Hashable, deque[Listening]] = defaultdict(deque)
+        for listening in left:
+            like[likeness((listening.endpoint, listening.stream))].append(listening)
         for index, offer in enumerate(offers):
-            same = [each for each in left if found[index] is None and likeness(each, offer)]
-            if same:
-                found[index] = same[0]
-                left.remove(same[0])
-    return found, left
+            same = like[likeness(offer)]
+            if found[index] is None and same:
+                found[index] = listening = same.popleft()
+                del left[listening]
+    return found, list(left)
 
 
-def _isSame(listening: Listening, offer: Offer) -> bool:
-    return (listening.endpoint, listening.stream) == offer
+def _whole(offer: Offer) -> Hashable:
+    return offer
 
 
-def _isAlike(listening: Listening, offer: Offer) -> bool:
+def _kind(offer: Offer) -> Hashable:
     endpoint, stream = offer
-    return listening.endpoint == endpoint and (listening.stream is None) == (stream is None)
+    return endpoint, stream is None

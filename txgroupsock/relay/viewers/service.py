@@ -18,7 +18,7 @@ from txgroupsock.relay.listening import Listening
 from txgroupsock.relay.service import StartError
 from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.threads import Threads
-from txgroupsock.relay.turns import Work, atOnce
+from txgroupsock.relay.turns import Turns, Work, atOnce
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf
 from txgroupsock.relay.viewers.channels import Channels
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
@@ -58,6 +58,7 @@ class ViewerService(Service):
         self.model = model or ViewersModel()
         self._reactor = GroupsockReactor(reactor)
         self._threads = Threads(self._reactor)
+        self._turns = Turns(self._reactor)
         self._inputs = inputs or SharedInputs(self._reactor)
         self._listenings: list[Listening] = []
         self._change: ViewersChange | None = None
@@ -125,7 +126,8 @@ class ViewerService(Service):
         if self._change is not None and not self._change.isOver:
             raise RuntimeError("another change has been neither committed nor abandoned")
         allowOpenFiles(_filesOf(model))
-        self._change = change = ViewersChange(model, self._listenings, self._make, self._take)
+        there = self._listenings
+        self._change = change = ViewersChange(model, there, self._make, self._take, self._turns)
         await change.open()
         return change
 

@@ -11,10 +11,16 @@ def valueIn(body: bytes) -> Any:
     What a body says.
 
     @raise ValueError: it is no JSON, or not clear: of a key that an object has twice (section 4),
-        parsers take one or the other, and say nothing.  The text says which, in one line.
+        parsers take one or the other, and say nothing; and half a character (section 8.2) cannot
+        be written anywhere.  The text says which, in one line.
     """
     try:
-        return json.loads(body, object_pairs_hook=_objectOf)
+        value = json.loads(body, object_pairs_hook=_objectOf)
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise ValueError(f"{half} in the body is half of a character: leave it out") from None
     except RecursionError:
         raise ValueError("the body is not JSON: it is nested too deeply") from None
     except _Unclear:
