@@ -79,6 +79,8 @@ def wrong(text: str) -> str:
         (r"keepalive:tcp\:80:nonesuch=1", "no option 'nonesuch'"),
         ("haproxy:tcp:99999", "port=99999: a port is"),
         (r"haproxy:keepalive:tcp\:x", "port=x: a port is"),
+        (r"haproxy:tcp\:8088\:interface=127.0.0.1", "its colons not quoted once more"),
+        (r"haproxy:tcp\:8088", "its colons not quoted once more"),
     ],
 )
 def test_whatIsWrongIsOneLine(asksNobody: None, text: str, words: str) -> None:

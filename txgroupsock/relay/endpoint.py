@@ -16,8 +16,10 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from txgroupsock.ports.endpoints import keepAliveOf
+from txgroupsock.ports.reactor import GroupsockReactor
 from txgroupsock.ports.tcp import addressToListenOn
 from txgroupsock.primitives import GroupsockError
+from txgroupsock.relay.proxied import ProxiedEndpoint
 from txgroupsock.relay.reading import contentOf
 
 UNIX_MODE: Final = "660"
@@ -85,6 +87,11 @@ class Endpoint:
         if kind in _REFUSED:
             raise ValueError(_REFUSED[kind])
         if kind == "haproxy":
+            if parts and ":" in "".join(filter(None, parts[0])):
+                raise ValueError(
+                    "haproxy takes an endpoint as it is, its colons not quoted once more, as in "
+                    "haproxy:tcp:8080"
+                )
             return cls(text, kind, {}, cls.parse(text.partition(":")[2]))
         if kind == "keepalive":
             return cls._keepingAlive(text, parts)
@@ -160,6 +167,19 @@ class Endpoint:
             found = _lookedUp(found, socket.AF_INET6 if self.kind == "tcp6" else socket.AF_INET)
         return evolve(self, given={**self.given, "interface": found})
 
+    def made(self, reactor: Any) -> IStreamServerEndpoint:
+        """
+        What listens.
+
+        @raise Exception: what Twisted's parsers raise; there is no such thing.
+        """
+        if self.inner is not None:
+            if self.kind == "haproxy":
+                return ProxiedEndpoint(self.inner.made(reactor))
+            return self.inner.made(GroupsockReactor(reactor, keepAliveOf(self.given)))
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, str(self))
+        return endpoint
+
     def checkFiles(self) -> None:
         """
         See whether what it names on disk can be read.
@@ -189,7 +209,7 @@ class Endpoint:
 def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
     The endpoint that a string names: what C{serverFromString} gives; but a UNIX socket is not
-    for everybody on this host unless C{mode=} says so.
+    for everybody on this host unless C{mode=} says so, and a proxy is not believed everything.
 
     Reads files and asks name servers (L{Endpoint.mayTakeLong}), so that listening does not.
 
@@ -199,7 +219,7 @@ def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
         wanted = Endpoint.parse(text)
         wanted.checkFiles()
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, str(wanted.looked()))
+        return wanted.looked().made(reactor)
     except OSError:
         raise
     except (LookupError, AttributeError) as error:
@@ -211,7 +231,6 @@ def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         ) from error
     except Exception as error:
         raise ValueError(f"{text}: {inWords(error)}") from error
-    return endpoint
 
 
 def isFromSystemd(text: str) -> bool:
