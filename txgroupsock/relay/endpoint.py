@@ -21,10 +21,12 @@ from txgroupsock.ports.tcp import addressToListenOn
 from txgroupsock.primitives import GroupsockError
 from txgroupsock.relay.proxied import ProxiedEndpoint
 from txgroupsock.relay.reading import contentOf
+from txgroupsock.relay.unixsocket import UnixEndpoint
 
 UNIX_MODE: Final = "660"
 """Of UNIX sockets: for who runs the relay, and for its group."""
 
+_BACKLOG: Final = 50  # of UNIX sockets, as Twisted has it
 _NAMES: Final[dict[str, tuple[str, ...]]] = {  # in the order in which they need no name
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
@@ -177,6 +179,14 @@ class Endpoint:
             if self.kind == "haproxy":
                 return ProxiedEndpoint(self.inner.made(reactor))
             return self.inner.made(GroupsockReactor(reactor, keepAliveOf(self.given)))
+        if self.kind == "unix":
+            return UnixEndpoint(
+                reactor,
+                self.given["address"],
+                int(self.given.get("backlog", _BACKLOG)),
+                int(self.given["mode"], 8),
+                hasLock=self.given.get("lockfile") != "0",
+            )
         endpoint: IStreamServerEndpoint = serverFromString(reactor, str(self))
         return endpoint
 

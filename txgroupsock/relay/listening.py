@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.endpoint import Endpoint, inWords, isFromSystemd, serverEndpoint
+from txgroupsock.relay.places import addressOf
 from txgroupsock.relay.threads import PATIENCE, Threads, TookTooLong, within
-from txgroupsock.relay.viewers.viewer import addressOf
 
 _SOON: Final = 0.2  # seconds of a turn that is waited for that, where nobody waits afterwards
 
