@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
+from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet.endpoints import serverFromString
 
 from tests.relay.viewers.support import tlsEndpoint
@@ -189,8 +196,8 @@ def test_whatCannotBeUsedAsAKeyIsSaid(reactor: Any, tmp_path: Path) -> None:
     """Junk, an empty file, one that is too large, and one that OpenSSL would ask a phrase for."""
     path = tmp_path / "key.pem"
     for content, words in (
-        (b"junk", "OpenSSL does not take its files"),
-        (b"", "OpenSSL does not take its files"),
+        (b"junk", "key.pem: it is no certificate in PEM that OpenSSL takes"),
+        (b"", "key.pem: it is no certificate in PEM that OpenSSL takes"),
         (bytes(1_000_001), "larger than 1,000,000 bytes"),
         (ENCRYPTED, "asks nobody for a pass phrase"),
     ):
@@ -205,6 +212,73 @@ def test_whatCannotBeUsedAsAKeyIsSaid(reactor: Any, tmp_path: Path) -> None:
     text = f"ssl:0:privateKey={tmp_path / 'nonesuch'}"
     assert fileProblem(text) is None  # it may be there on another machine
     with pytest.raises(FileNotFoundError, match="nonesuch: No such file"):
+        serverEndpoint(reactor, text)
+
+
+def tlsWith(folder: Path, option: str, path: Path) -> str:
+    """An endpoint that could be used, were it not for one file."""
+    given = [each for each in tlsEndpoint(folder).split(":") if not each.startswith(option)]
+    return ":".join([*given, f"{option}={path}"])
+
+
+@cache
+def weak() -> bytes:
+    """A key of 1024 bits, which OpenSSL takes no longer, and its certificate."""
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    pem = key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return pem + builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("privateKey", b"junk", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", b"", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", b"\xff\0", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", weak, "not the key of "),
+        ("certKey", b"junk", "no certificate in PEM that OpenSSL takes ("),
+        ("certKey", ENCRYPTED, "encrypted; the relay asks nobody for a pass phrase"),
+        ("certKey", b"", "no certificate in PEM that OpenSSL takes ("),
+        ("certKey", weak, "no certificate in PEM that OpenSSL takes (ee key too small)"),
+        ("extraCertChain", b"junk", "no certificates in PEM that OpenSSL takes ("),
+        ("extraCertChain", b"", "no certificates in PEM that OpenSSL takes ("),
+        ("extraCertChain", b"\xff\0", "no certificates in PEM that OpenSSL takes ("),
+        ("dhParameters", b"junk", "no Diffie-Hellman parameters that OpenSSL takes ("),
+        ("dhParameters", b"", "no Diffie-Hellman parameters that OpenSSL takes ("),
+        ("dhParameters", weak, "no Diffie-Hellman parameters that OpenSSL takes ("),
+    ],
+)
+def test_theFileThatIsOfNoUseIsNamed(
+    reactor: Any, tmp_path: Path, option: str, content: Any, words: str
+) -> None:
+    """Before anything listens: no connection is the first to find out."""
+    path = tmp_path / "other.pem"
+    path.write_bytes(content() if callable(content) else content)
+    text = tlsWith(tmp_path, option, path)
+    problem = fileProblem(text)
+    assert problem is not None
+    assert f"{text}: {path}: it is {words}" in problem
+    assert len(problem.splitlines()) == 1
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize(
+    "method", ["DTLS_METHOD", "TLS_CLIENT_METHOD", "OP_ALL", "Context", "nonesuch", "TLS"]
+)
+def test_aMethodIsOneForServersOnStreams(reactor: Any, tmp_path: Path, method: str) -> None:
+    """Others are refused with those that there are."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    problem = fileProblem(text)
+    assert problem is not None
+    assert f"sslmethod={method}: it is one of TLS_METHOD, " in problem
+    assert "DTLS" not in problem.partition("one of")[2]
+    with pytest.raises(ValueError, match="it is one of TLS_METHOD"):
         serverEndpoint(reactor, text)
 
 

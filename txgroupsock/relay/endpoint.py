@@ -19,8 +19,8 @@ from txgroupsock.ports.endpoints import keepAliveOf
 from txgroupsock.ports.reactor import GroupsockReactor
 from txgroupsock.ports.tcp import addressToListenOn
 from txgroupsock.primitives import GroupsockError
+from txgroupsock.relay.certificates import checkTLS, whyOpenSSL
 from txgroupsock.relay.proxied import ProxiedEndpoint
-from txgroupsock.relay.reading import contentOf
 from txgroupsock.relay.unixsocket import UnixEndpoint
 
 UNIX_MODE: Final = "660"
@@ -45,7 +45,6 @@ _REFUSED: Final = {
     # Twisted would read its folder again for each name that a client asks for, in that turn.
     "tls": "it reads files while clients connect; use ssl: with privateKey= and certKey=",
 }
-_FILES: Final = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 _SHAPES: Final = {
     "port": (r"[0-9]{1,5}", "a port is a whole number from 0 to 65535"),
     "backlog": (r"[0-9]{1,9}", "a backlog is a whole number"),
@@ -55,7 +54,6 @@ _SHAPES: Final = {
     "interface": (r"[^\0-\x20\x7f]{1,253}", "it is an address, an interface or a host"),
     "address": (r"[^\0]{1,107}", "a path has from 1 to 107 characters"),  # unix(7)
 }
-_MOST_BYTES: Final = 1_000_000  # of a key or a certificate
 _PART: Final = re.compile(r"((?:\\.|[^\\:])*)(:|\Z)", re.DOTALL)
 _NAMED: Final = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -187,8 +185,10 @@ class Endpoint:
                 int(self.given["mode"], 8),
                 hasLock=self.given.get("lockfile") != "0",
             )
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, str(self))
-        return endpoint
+        endpoint: Any = serverFromString(reactor, str(self))
+        if self.kind == "ssl":  # or each connection would find out that there is no context
+            endpoint._sslContextFactory.getContext()  # noqa: SLF001 - Twisted gives no other way
+        return endpoint  # type: ignore[no-any-return]
 
     def checkFiles(self) -> None:
         """
@@ -200,20 +200,8 @@ class Endpoint:
         innermost = self.innermost
         if innermost.kind == "unix":
             os.stat(os.path.dirname(innermost.given["address"]) or ".")
-        if innermost.kind != "ssl":
-            return
-        for name, path in {"privateKey": "server.pem", **innermost.given}.items():
-            if name not in _FILES:
-                continue
-            try:
-                content = contentOf(path, _MOST_BYTES)
-            except OSError as error:
-                raise OSError(error.errno, f"{path}: {error.strerror}") from error
-            if name == "privateKey" and b"ENCRYPTED" in content:
-                # OpenSSL would ask on the terminal, and wait.
-                raise ValueError(
-                    f"{path}: it is encrypted; the relay asks nobody for a pass phrase"
-                )
+        if innermost.kind == "ssl":
+            checkTLS(innermost.given)
 
 
 def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
@@ -278,7 +266,7 @@ def fileProblem(text: str) -> str | None:
         endpoint = Endpoint.parse(text)
         if endpoint.innermost.kind == "ssl":
             endpoint.checkFiles()
-            serverFromString(None, str(endpoint.innermost))
+            endpoint.innermost.made(None)
     except (FileNotFoundError, PermissionError):
         return None
     except Exception as error:  # noqa: BLE001 - OpenSSL has several
@@ -291,12 +279,8 @@ def inWords(error: object) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return " ".join(f"{where}{error.strerror}".split())
-    args = getattr(error, "args", ())
-    if args and isinstance(args[0], list):  # as OpenSSL's errors have it: library, function, reason
-        reasons = [str(each[-1]) for each in args[0] if isinstance(each, tuple) and each]
-        return (
-            f"OpenSSL does not take its files: {', '.join(reasons) or 'there is nothing in them'}"
-        )
+    if isinstance(error, BaseException) and error.args and isinstance(error.args[0], list):
+        return f"OpenSSL does not take what it says: {whyOpenSSL(error)}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
