@@ -84,6 +84,12 @@ def wrong(text: str) -> str:
         (r"keepalive:unix\:/run/x", "no TCP connections"),
         (r"keepalive:tcp\:80:idle=x", "idle=x is no whole number"),
         (r"keepalive:tcp\:80:nonesuch=1", "no option 'nonesuch'"),
+        (r"keepalive:tcp\:80:idle=5:idle=6", "idle is there twice"),
+        ("tcp:80:interface=239.1.1.1", "interface=239.1.1.1: no interface has that address"),
+        ("tcp:80:interface=255.255.255.255", "255.255.255.255: no interface has that address"),
+        (r"tcp6:80:interface=ff02\:\:1", "interface=ff02::1: no interface has that address"),
+        (r"tcp6:80:interface=ff02\:\:1%lo", "ff02::1%lo: no interface has that address"),
+        (r"tcp6:80:interface=fe80\:\:1", "fe80::1: say on which interface, as in fe80::1%eth0"),
         ("haproxy:tcp:99999", "port=99999: a port is"),
         (r"haproxy:keepalive:tcp\:x", "port=x: a port is"),
         (r"haproxy:tcp\:8088\:interface=127.0.0.1", "its colons not quoted once more"),
@@ -173,6 +179,30 @@ def test_aHostThatIsNotFoundIsSaid(reactor: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(OSError, match=r"nonesuch\.test: no interface has that name.*Temporary"):
         serverEndpoint(reactor, "tcp:0:interface=nonesuch.test")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"tcp6:0:interface={}\:\:1%nope",
+        r"tcp:0:interface={}\:\:%nope",
+        r"keepalive:tcp6\:0\:interface={}\\\:\\\:1%nope",
+    ],
+)
+def test_anInterfaceThatIsNotThereIsNamed(reactor: Any, text: str) -> None:
+    """With how to find those that are."""
+    text = text.format("fe80" if "1%" in text else "")
+    with pytest.raises(OSError, match=r"no interface is called 'nope'; 'ip address' lists them$"):
+        serverEndpoint(reactor, text)
+
+
+def test_aSocketOfSystemdInAnotherEndpointIsMissedAsWell(reactor: Any) -> None:
+    """It is said as if nothing were around it."""
+    for text in ("systemd:{}", r"keepalive:systemd\:{}:idle=5", "haproxy:systemd:{}"):
+        inner = "domain=INET:index=9"
+        text = text.format(inner.replace(":", r"\:") if text.startswith("keep") else inner)
+        with pytest.raises(ValueError, match="systemd handed over no such socket"):
+            serverEndpoint(reactor, text)
 
 
 @pytest.mark.parametrize("name", ["privateKey", "certKey", "extraCertChain", "dhParameters"])

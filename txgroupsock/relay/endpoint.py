@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import socket
@@ -11,15 +10,13 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from txgroupsock.ports.endpoints import keepAliveOf
 from txgroupsock.ports.reactor import GroupsockReactor
-from txgroupsock.ports.tcp import addressToListenOn
-from txgroupsock.primitives import GroupsockError
 from txgroupsock.relay.certificates import checkTLS, whyOpenSSL
+from txgroupsock.relay.hosts import addressIn, checkAddress, isAddress, lookedUp, needInterface
 from txgroupsock.relay.proxied import ProxiedEndpoint
 from txgroupsock.relay.unixsocket import UnixEndpoint
 
@@ -111,7 +108,10 @@ class Endpoint:
         # A colon in a name: what it belongs to is an endpoint with "=" in it.
         inners = [each for name, each in parts if name is None]
         inners += [f"{name}={each}" for name, each in parts if name is not None and ":" in name]
-        options = {name: each for name, each in parts if name is not None and ":" not in name}
+        options: dict[str, str] = {}
+        for name, each in parts:
+            if name is not None and ":" not in name:
+                _give(options, name, each)
         if len(inners) != 1:
             raise ValueError(
                 "keepalive takes one endpoint, with its colons quoted, as in "
@@ -145,7 +145,7 @@ class Endpoint:
         innermost = self.innermost
         if innermost.kind in ("ssl", "unix") or innermost.kind not in _NAMES:
             return True
-        return bool(innermost.host) and not _isAddress(_addressIn(innermost.host))
+        return bool(innermost.host) and not isAddress(addressIn(innermost.host))
 
     @property
     def host(self) -> str:
@@ -162,9 +162,11 @@ class Endpoint:
             return evolve(self, inner=self.inner.looked())
         if not self.host:
             return self
-        found = _addressIn(self.host)
-        if not _isAddress(found):
-            found = _lookedUp(found, socket.AF_INET6 if self.kind == "tcp6" else socket.AF_INET)
+        found = addressIn(self.host)
+        if "%" in found:
+            needInterface(found)
+        if not isAddress(found):
+            found = lookedUp(found, socket.AF_INET6 if self.kind == "tcp6" else socket.AF_INET)
         return evolve(self, given={**self.given, "interface": found})
 
     def made(self, reactor: Any) -> IStreamServerEndpoint:
@@ -324,10 +326,14 @@ def _givenIn(parts: list[tuple[str | None, str]], names: tuple[str, ...]) -> dic
             raise ValueError(f"there is too much: {each!r}")
         if key not in names:
             raise ValueError(f"it has no {key!r}; there are {', '.join(names)}")
-        if key in given:
-            raise ValueError(f"{key} is there twice: leave one out")
-        given[key] = each
+        _give(given, key, each)
     return given
+
+
+def _give(given: dict[str, str], name: str, value: str) -> None:
+    if name in given:
+        raise ValueError(f"{name} is there twice: leave one out")
+    given[name] = value
 
 
 def _check(kind: str, given: Mapping[str, str]) -> None:
@@ -339,36 +345,10 @@ def _check(kind: str, given: Mapping[str, str]) -> None:
         isWrong = not re.fullmatch(shape, each, re.DOTALL)
         if isWrong or (name == "port" and int(each) > 0xFFFF):
             raise ValueError(f"{name}={each}: {words}")
+    checkAddress(given.get("interface", ""))
     if kind == "systemd" and ("index" in given) == ("name" in given):
         raise ValueError("it has either an index or a name")
 
 
 def _quoted(text: str) -> str:
     return re.sub(r"([\\:=])", r"\\\1", text)
-
-
-# Hosts
-
-
-def _addressIn(host: str) -> str:
-    """The address that it is or that an interface of that name has; else the same."""
-    try:
-        return addressToListenOn(host)
-    except GroupsockError:
-        return host
-
-
-def _isAddress(host: str) -> bool:
-    return isIPAddress(host) or isIPv6Address(host)
-
-
-def _lookedUp(host: str, family: int) -> str:
-    try:
-        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise OSError(
-            errno.ENODEV,
-            f"{host}: no interface has that name, and no host that could be found "
-            f"({inWords(error)}); 'ip address' lists the interfaces",
-        ) from error
-    return str(found[0][4][0])

@@ -120,7 +120,7 @@ class Listening:
         if not self._isWanted:
             if port is not None:
                 port.stopListening()
-            raise ListenError(self.endpoint, "it took too long")
+            raise ListenError(self.endpoint, "its service has ended before that could be done")
         self._port = port
 
     def _make(self) -> IStreamServerEndpoint:
