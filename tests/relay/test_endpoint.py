@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.x509.oid import NameOID
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from tests.relay.viewers.support import tlsEndpoint
 from txgroupsock.relay import endpoint as endpoints
@@ -310,6 +311,23 @@ def test_aMethodIsOneForServersOnStreams(reactor: Any, tmp_path: Path, method: s
     assert "DTLS" not in problem.partition("one of")[2]
     with pytest.raises(ValueError, match="it is one of TLS_METHOD"):
         serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize("method", ["TLSv1_METHOD", "TLSv1_1_METHOD"])
+def test_whatNoClientCouldConnectToIsRefused(reactor: Any, tmp_path: Path, method: str) -> None:
+    """Each part may be right, and no connection come of them, as with versions long given up."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    with pytest.raises(ValueError, match=f"no client could connect with {method} and .*pem"):
+        serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize("method", ["TLS_METHOD", "TLS_SERVER_METHOD", "TLSv1_2_METHOD"])
+@pytest.mark.filterwarnings("ignore:Passing method to:DeprecationWarning")
+def test_whatClientsCanConnectToIsMade(reactor: Any, tmp_path: Path, method: str) -> None:
+    """With each method of today."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    assert fileProblem(text) is None
+    assert IStreamServerEndpoint.providedBy(serverEndpoint(reactor, text))
 
 
 def test_aSocketInAnotherEndpointIsNotForEverybodyEither(tmp_path: Path) -> None:

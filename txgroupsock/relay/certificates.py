@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from txgroupsock.relay.reading import contentOf
@@ -13,6 +13,7 @@ _MOST_BYTES: Final = 1_000_000  # of a key or a certificate
 _CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL
 )
+_FLIGHTS: Final = 4  # of messages from each end: enough for any version of TLS
 _METHODS: Final = ("TLS", "TLS_SERVER", "SSLv23", "TLSv1", "TLSv1_1", "TLSv1_2")
 
 
@@ -61,6 +62,13 @@ def checkTLS(given: Mapping[str, str]) -> None:
         _contentOf(path)
         with _naming(path, "no Diffie-Hellman parameters that OpenSSL takes"):
             context.load_tmp_dh(path.encode())
+    try:
+        _shakeHands(SSL, context)
+    except SSL.Error as error:
+        raise ValueError(
+            f"no client could connect with {method} and {certificate} ({whyOpenSSL(error)}): use "
+            "another certificate, and leave sslmethod= out"
+        ) from error
 
 
 def whyOpenSSL(error: BaseException) -> str:
@@ -69,6 +77,24 @@ def whyOpenSSL(error: BaseException) -> str:
     if isinstance(reasons, list):  # each is library, function, reason
         return ", ".join(str(reason[-1]) for reason in reasons) or "there is nothing in it"
     return " ".join(str(error).split())
+
+
+def _shakeHands(ssl: Any, context: Any) -> None:
+    """
+    Have a client of today connect, in memory (3 ms).
+
+    @param ssl: C{OpenSSL.SSL}.
+    @raise Exception: an C{Error} of that; it cannot.
+    """
+    server, client = (ssl.Connection(each) for each in (context, ssl.Context(ssl.TLS_METHOD)))
+    server.set_accept_state()
+    client.set_connect_state()
+    for _ in range(_FLIGHTS):
+        for here, there in ((client, server), (server, client)):
+            with suppress(ssl.WantReadError):
+                here.do_handshake()
+            with suppress(ssl.WantReadError):
+                there.bio_write(here.bio_read(_MOST_BYTES))
 
 
 @contextmanager
