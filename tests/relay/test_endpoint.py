@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import re
 import socket
+from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from tests.relay.viewers.support import tlsEndpoint
 from txgroupsock.relay import endpoint as endpoints
@@ -77,8 +85,16 @@ def wrong(text: str) -> str:
         (r"keepalive:unix\:/run/x", "no TCP connections"),
         (r"keepalive:tcp\:80:idle=x", "idle=x is no whole number"),
         (r"keepalive:tcp\:80:nonesuch=1", "no option 'nonesuch'"),
+        (r"keepalive:tcp\:80:idle=5:idle=6", "idle is there twice"),
+        ("tcp:80:interface=239.1.1.1", "interface=239.1.1.1: no interface has that address"),
+        ("tcp:80:interface=255.255.255.255", "255.255.255.255: no interface has that address"),
+        (r"tcp6:80:interface=ff02\:\:1", "interface=ff02::1: no interface has that address"),
+        (r"tcp6:80:interface=ff02\:\:1%lo", "ff02::1%lo: no interface has that address"),
+        (r"tcp6:80:interface=fe80\:\:1", "fe80::1: say on which interface, as in fe80::1%eth0"),
         ("haproxy:tcp:99999", "port=99999: a port is"),
         (r"haproxy:keepalive:tcp\:x", "port=x: a port is"),
+        (r"haproxy:tcp\:8088\:interface=127.0.0.1", "its colons not quoted once more"),
+        (r"haproxy:tcp\:8088", "its colons not quoted once more"),
     ],
 )
 def test_whatIsWrongIsOneLine(asksNobody: None, text: str, words: str) -> None:
@@ -166,6 +182,30 @@ def test_aHostThatIsNotFoundIsSaid(reactor: Any, monkeypatch: pytest.MonkeyPatch
         serverEndpoint(reactor, "tcp:0:interface=nonesuch.test")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"tcp6:0:interface={}\:\:1%nope",
+        r"tcp:0:interface={}\:\:%nope",
+        r"keepalive:tcp6\:0\:interface={}\\\:\\\:1%nope",
+    ],
+)
+def test_anInterfaceThatIsNotThereIsNamed(reactor: Any, text: str) -> None:
+    """With how to find those that are."""
+    text = text.format("fe80" if "1%" in text else "")
+    with pytest.raises(OSError, match=r"no interface is called 'nope'; 'ip address' lists them$"):
+        serverEndpoint(reactor, text)
+
+
+def test_aSocketOfSystemdInAnotherEndpointIsMissedAsWell(reactor: Any) -> None:
+    """It is said as if nothing were around it."""
+    for text in ("systemd:{}", r"keepalive:systemd\:{}:idle=5", "haproxy:systemd:{}"):
+        inner = "domain=INET:index=9"
+        text = text.format(inner.replace(":", r"\:") if text.startswith("keep") else inner)
+        with pytest.raises(ValueError, match="systemd handed over no such socket"):
+            serverEndpoint(reactor, text)
+
+
 @pytest.mark.parametrize("name", ["privateKey", "certKey", "extraCertChain", "dhParameters"])
 def test_onlyAFileIsRead(reactor: Any, tmp_path: Path, name: str) -> None:
     """A pipe, which would be waited for for ever, a device and a folder are none."""
@@ -187,8 +227,8 @@ def test_whatCannotBeUsedAsAKeyIsSaid(reactor: Any, tmp_path: Path) -> None:
     """Junk, an empty file, one that is too large, and one that OpenSSL would ask a phrase for."""
     path = tmp_path / "key.pem"
     for content, words in (
-        (b"junk", "OpenSSL does not take its files"),
-        (b"", "OpenSSL does not take its files"),
+        (b"junk", "key.pem: it is no certificate in PEM that OpenSSL takes"),
+        (b"", "key.pem: it is no certificate in PEM that OpenSSL takes"),
         (bytes(1_000_001), "larger than 1,000,000 bytes"),
         (ENCRYPTED, "asks nobody for a pass phrase"),
     ):
@@ -204,6 +244,90 @@ def test_whatCannotBeUsedAsAKeyIsSaid(reactor: Any, tmp_path: Path) -> None:
     assert fileProblem(text) is None  # it may be there on another machine
     with pytest.raises(FileNotFoundError, match="nonesuch: No such file"):
         serverEndpoint(reactor, text)
+
+
+def tlsWith(folder: Path, option: str, path: Path) -> str:
+    """An endpoint that could be used, were it not for one file."""
+    given = [each for each in tlsEndpoint(folder).split(":") if not each.startswith(option)]
+    return ":".join([*given, f"{option}={path}"])
+
+
+@cache
+def weak() -> bytes:
+    """A key of 1024 bits, which OpenSSL takes no longer, and its certificate."""
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    pem = key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return pem + builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("privateKey", b"junk", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", b"", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", b"\xff\0", "no private key in PEM that OpenSSL takes ("),
+        ("privateKey", weak, "not the key of "),
+        ("certKey", b"junk", "no certificate in PEM that OpenSSL takes ("),
+        ("certKey", ENCRYPTED, "encrypted; the relay asks nobody for a pass phrase"),
+        ("certKey", b"", "no certificate in PEM that OpenSSL takes ("),
+        ("certKey", weak, "no certificate in PEM that OpenSSL takes (ee key too small)"),
+        ("extraCertChain", b"junk", "no certificates in PEM that OpenSSL takes ("),
+        ("extraCertChain", b"", "no certificates in PEM that OpenSSL takes ("),
+        ("extraCertChain", b"\xff\0", "no certificates in PEM that OpenSSL takes ("),
+        ("dhParameters", b"junk", "no Diffie-Hellman parameters that OpenSSL takes ("),
+        ("dhParameters", b"", "no Diffie-Hellman parameters that OpenSSL takes ("),
+        ("dhParameters", weak, "no Diffie-Hellman parameters that OpenSSL takes ("),
+    ],
+)
+def test_theFileThatIsOfNoUseIsNamed(
+    reactor: Any, tmp_path: Path, option: str, content: Any, words: str
+) -> None:
+    """Before anything listens: no connection is the first to find out."""
+    path = tmp_path / "other.pem"
+    path.write_bytes(content() if callable(content) else content)
+    text = tlsWith(tmp_path, option, path)
+    problem = fileProblem(text)
+    assert problem is not None
+    assert f"{text}: {path}: it is {words}" in problem
+    assert len(problem.splitlines()) == 1
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize(
+    "method", ["DTLS_METHOD", "TLS_CLIENT_METHOD", "OP_ALL", "Context", "nonesuch", "TLS"]
+)
+def test_aMethodIsOneForServersOnStreams(reactor: Any, tmp_path: Path, method: str) -> None:
+    """Others are refused with those that there are."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    problem = fileProblem(text)
+    assert problem is not None
+    assert f"sslmethod={method}: it is one of TLS_METHOD, " in problem
+    assert "DTLS" not in problem.partition("one of")[2]
+    with pytest.raises(ValueError, match="it is one of TLS_METHOD"):
+        serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize("method", ["TLSv1_METHOD", "TLSv1_1_METHOD"])
+def test_whatNoClientCouldConnectToIsRefused(reactor: Any, tmp_path: Path, method: str) -> None:
+    """Each part may be right, and no connection come of them, as with versions long given up."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    with pytest.raises(ValueError, match=f"no client could connect with {method} and .*pem"):
+        serverEndpoint(reactor, text)
+
+
+@pytest.mark.parametrize("method", ["TLS_METHOD", "TLS_SERVER_METHOD", "TLSv1_2_METHOD"])
+@pytest.mark.filterwarnings("ignore:Passing method to:DeprecationWarning")
+def test_whatClientsCanConnectToIsMade(reactor: Any, tmp_path: Path, method: str) -> None:
+    """With each method of today."""
+    text = f"{tlsEndpoint(tmp_path)}:sslmethod={method}"
+    assert fileProblem(text) is None
+    assert IStreamServerEndpoint.providedBy(serverEndpoint(reactor, text))
 
 
 def test_aSocketInAnotherEndpointIsNotForEverybodyEither(tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_aFailedChangeIsToldEverywhere(tmp_path: Path) -> None:
             (r"keepalive:tcp\:x", "port=x: a port is a whole number"),
             (f"ssl:0:privateKey={pipe}", "it is not a file; give the path of one"),
             (rf"keepalive:ssl\:0\:privateKey={pipe}", "it is not a file; give the path of one"),
-            (f"ssl:0:privateKey={file}", "OpenSSL does not take its files"),
+            (f"ssl:0:privateKey={file}", "it is no certificate in PEM that OpenSSL takes"),
             (f"unix:{tmp_path}/nonesuch/x", "nonesuch: No such file or directory"),
         ):
             for wanted, words in ((f"'{endpoint}'", "has not been"), (right, "has been")):

@@ -103,7 +103,8 @@ class KeepAlivePort(tcp.Port):
             try:
                 findInterface(self.interface)
             except GroupsockError as unknown:
-                advice = f"no host of that name is known either ({error}); {unknown.advice}"
+                known = unknown.advice or "'ip address' lists the interfaces"
+                advice = f"no host of that name is known either ({error}); {known}"
                 return UnknownInterface(
                     errno.ENODEV, f"listen on {self.interface}", advice, _NO_SUCH
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import socket
@@ -11,18 +10,20 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from txgroupsock.ports.endpoints import keepAliveOf
-from txgroupsock.ports.tcp import addressToListenOn
-from txgroupsock.primitives import GroupsockError
-from txgroupsock.relay.reading import contentOf
+from txgroupsock.ports.reactor import GroupsockReactor
+from txgroupsock.relay.certificates import checkTLS, whyOpenSSL
+from txgroupsock.relay.hosts import addressIn, checkAddress, isAddress, lookedUp, needInterface
+from txgroupsock.relay.proxied import ProxiedEndpoint
+from txgroupsock.relay.unixsocket import UnixEndpoint
 
 UNIX_MODE: Final = "660"
 """Of UNIX sockets: for who runs the relay, and for its group."""
 
+_BACKLOG: Final = 50  # of UNIX sockets, as Twisted has it
 _NAMES: Final[dict[str, tuple[str, ...]]] = {  # in the order in which they need no name
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
@@ -41,7 +42,6 @@ _REFUSED: Final = {
     # Twisted would read its folder again for each name that a client asks for, in that turn.
     "tls": "it reads files while clients connect; use ssl: with privateKey= and certKey=",
 }
-_FILES: Final = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 _SHAPES: Final = {
     "port": (r"[0-9]{1,5}", "a port is a whole number from 0 to 65535"),
     "backlog": (r"[0-9]{1,9}", "a backlog is a whole number"),
@@ -51,7 +51,6 @@ _SHAPES: Final = {
     "interface": (r"[^\0-\x20\x7f]{1,253}", "it is an address, an interface or a host"),
     "address": (r"[^\0]{1,107}", "a path has from 1 to 107 characters"),  # unix(7)
 }
-_MOST_BYTES: Final = 1_000_000  # of a key or a certificate
 _PART: Final = re.compile(r"((?:\\.|[^\\:])*)(:|\Z)", re.DOTALL)
 _NAMED: Final = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -85,6 +84,11 @@ class Endpoint:
         if kind in _REFUSED:
             raise ValueError(_REFUSED[kind])
         if kind == "haproxy":
+            if parts and ":" in "".join(filter(None, parts[0])):
+                raise ValueError(
+                    "haproxy takes an endpoint as it is, its colons not quoted once more, as in "
+                    "haproxy:tcp:8080"
+                )
             return cls(text, kind, {}, cls.parse(text.partition(":")[2]))
         if kind == "keepalive":
             return cls._keepingAlive(text, parts)
@@ -104,7 +108,10 @@ class Endpoint:
         # A colon in a name: what it belongs to is an endpoint with "=" in it.
         inners = [each for name, each in parts if name is None]
         inners += [f"{name}={each}" for name, each in parts if name is not None and ":" in name]
-        options = {name: each for name, each in parts if name is not None and ":" not in name}
+        options: dict[str, str] = {}
+        for name, each in parts:
+            if name is not None and ":" not in name:
+                _give(options, name, each)
         if len(inners) != 1:
             raise ValueError(
                 "keepalive takes one endpoint, with its colons quoted, as in "
@@ -138,7 +145,7 @@ class Endpoint:
         innermost = self.innermost
         if innermost.kind in ("ssl", "unix") or innermost.kind not in _NAMES:
             return True
-        return bool(innermost.host) and not _isAddress(_addressIn(innermost.host))
+        return bool(innermost.host) and not isAddress(addressIn(innermost.host))
 
     @property
     def host(self) -> str:
@@ -155,10 +162,35 @@ class Endpoint:
             return evolve(self, inner=self.inner.looked())
         if not self.host:
             return self
-        found = _addressIn(self.host)
-        if not _isAddress(found):
-            found = _lookedUp(found, socket.AF_INET6 if self.kind == "tcp6" else socket.AF_INET)
+        found = addressIn(self.host)
+        if "%" in found:
+            needInterface(found)
+        if not isAddress(found):
+            found = lookedUp(found, socket.AF_INET6 if self.kind == "tcp6" else socket.AF_INET)
         return evolve(self, given={**self.given, "interface": found})
+
+    def made(self, reactor: Any) -> IStreamServerEndpoint:
+        """
+        What listens.
+
+        @raise Exception: what Twisted's parsers raise; there is no such thing.
+        """
+        if self.inner is not None:
+            if self.kind == "haproxy":
+                return ProxiedEndpoint(self.inner.made(reactor))
+            return self.inner.made(GroupsockReactor(reactor, keepAliveOf(self.given)))
+        if self.kind == "unix":
+            return UnixEndpoint(
+                reactor,
+                self.given["address"],
+                int(self.given.get("backlog", _BACKLOG)),
+                int(self.given["mode"], 8),
+                hasLock=self.given.get("lockfile") != "0",
+            )
+        endpoint: Any = serverFromString(reactor, str(self))
+        if self.kind == "ssl":  # or each connection would find out that there is no context
+            endpoint._sslContextFactory.getContext()  # noqa: SLF001 - Twisted gives no other way
+        return endpoint  # type: ignore[no-any-return]
 
     def checkFiles(self) -> None:
         """
@@ -170,26 +202,14 @@ class Endpoint:
         innermost = self.innermost
         if innermost.kind == "unix":
             os.stat(os.path.dirname(innermost.given["address"]) or ".")
-        if innermost.kind != "ssl":
-            return
-        for name, path in {"privateKey": "server.pem", **innermost.given}.items():
-            if name not in _FILES:
-                continue
-            try:
-                content = contentOf(path, _MOST_BYTES)
-            except OSError as error:
-                raise OSError(error.errno, f"{path}: {error.strerror}") from error
-            if name == "privateKey" and b"ENCRYPTED" in content:
-                # OpenSSL would ask on the terminal, and wait.
-                raise ValueError(
-                    f"{path}: it is encrypted; the relay asks nobody for a pass phrase"
-                )
+        if innermost.kind == "ssl":
+            checkTLS(innermost.given)
 
 
 def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
     The endpoint that a string names: what C{serverFromString} gives; but a UNIX socket is not
-    for everybody on this host unless C{mode=} says so.
+    for everybody on this host unless C{mode=} says so, and a proxy is not believed everything.
 
     Reads files and asks name servers (L{Endpoint.mayTakeLong}), so that listening does not.
 
@@ -199,7 +219,7 @@ def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
         wanted = Endpoint.parse(text)
         wanted.checkFiles()
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, str(wanted.looked()))
+        return wanted.looked().made(reactor)
     except OSError:
         raise
     except (LookupError, AttributeError) as error:
@@ -211,7 +231,6 @@ def serverEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         ) from error
     except Exception as error:
         raise ValueError(f"{text}: {inWords(error)}") from error
-    return endpoint
 
 
 def isFromSystemd(text: str) -> bool:
@@ -249,7 +268,7 @@ def fileProblem(text: str) -> str | None:
         endpoint = Endpoint.parse(text)
         if endpoint.innermost.kind == "ssl":
             endpoint.checkFiles()
-            serverFromString(None, str(endpoint.innermost))
+            endpoint.innermost.made(None)
     except (FileNotFoundError, PermissionError):
         return None
     except Exception as error:  # noqa: BLE001 - OpenSSL has several
@@ -262,12 +281,8 @@ def inWords(error: object) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return " ".join(f"{where}{error.strerror}".split())
-    args = getattr(error, "args", ())
-    if args and isinstance(args[0], list):  # as OpenSSL's errors have it: library, function, reason
-        reasons = [str(each[-1]) for each in args[0] if isinstance(each, tuple) and each]
-        return (
-            f"OpenSSL does not take its files: {', '.join(reasons) or 'there is nothing in them'}"
-        )
+    if isinstance(error, BaseException) and error.args and isinstance(error.args[0], list):
+        return f"OpenSSL does not take what it says: {whyOpenSSL(error)}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -311,10 +326,14 @@ def _givenIn(parts: list[tuple[str | None, str]], names: tuple[str, ...]) -> dic
             raise ValueError(f"there is too much: {each!r}")
         if key not in names:
             raise ValueError(f"it has no {key!r}; there are {', '.join(names)}")
-        if key in given:
-            raise ValueError(f"{key} is there twice: leave one out")
-        given[key] = each
+        _give(given, key, each)
     return given
+
+
+def _give(given: dict[str, str], name: str, value: str) -> None:
+    if name in given:
+        raise ValueError(f"{name} is there twice: leave one out")
+    given[name] = value
 
 
 def _check(kind: str, given: Mapping[str, str]) -> None:
@@ -326,36 +345,10 @@ def _check(kind: str, given: Mapping[str, str]) -> None:
         isWrong = not re.fullmatch(shape, each, re.DOTALL)
         if isWrong or (name == "port" and int(each) > 0xFFFF):
             raise ValueError(f"{name}={each}: {words}")
+    checkAddress(given.get("interface", ""))
     if kind == "systemd" and ("index" in given) == ("name" in given):
         raise ValueError("it has either an index or a name")
 
 
 def _quoted(text: str) -> str:
     return re.sub(r"([\\:=])", r"\\\1", text)
-
-
-# Hosts
-
-
-def _addressIn(host: str) -> str:
-    """The address that it is or that an interface of that name has; else the same."""
-    try:
-        return addressToListenOn(host)
-    except GroupsockError:
-        return host
-
-
-def _isAddress(host: str) -> bool:
-    return isIPAddress(host) or isIPv6Address(host)
-
-
-def _lookedUp(host: str, family: int) -> str:
-    try:
-        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise OSError(
-            errno.ENODEV,
-            f"{host}: no interface has that name, and no host that could be found "
-            f"({inWords(error)}); 'ip address' lists the interfaces",
-        ) from error
-    return str(found[0][4][0])

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.endpoint import Endpoint, inWords, isFromSystemd, serverEndpoint
+from txgroupsock.relay.places import addressOf
 from txgroupsock.relay.threads import PATIENCE, Threads, TookTooLong, within
-from txgroupsock.relay.viewers.viewer import addressOf
 
 _SOON: Final = 0.2  # seconds of a turn that is waited for that, where nobody waits afterwards
 
@@ -120,7 +120,7 @@ class Listening:
         if not self._isWanted:
             if port is not None:
                 port.stopListening()
-            raise ListenError(self.endpoint, "it took too long")
+            raise ListenError(self.endpoint, "its service has ended before that could be done")
         self._port = port
 
     def _make(self) -> IStreamServerEndpoint:

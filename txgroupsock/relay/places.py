@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ipaddress import IPv6Address as IPv6
 from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 _T = TypeVar("_T")
 
@@ -72,6 +73,17 @@ def originOf(peer: Any) -> str:
             return "" if address.is_loopback else f"{IPv6(int(address) >> 64 << 64)}/64"
         address = mapped
     return "" if address.is_loopback else str(address)
+
+
+def addressOf(peer: Any) -> str:
+    """An address for people: C{"10.0.0.1:5000"}, C{"[fe80::1%eth0]:5000"}, C{"/run/x"}."""
+    if isinstance(peer, IPv6Address):
+        return f"[{peer.host}]:{peer.port}"
+    if isinstance(peer, IPv4Address):
+        return f"{peer.host}:{peer.port}"
+    if isinstance(peer, UNIXAddress):
+        return os.fsdecode(peer.name or b"unix")
+    return str(peer)
 
 
 def mostFrom(origin: str, places: int, share: float = 0.9) -> int:

@@ -10,12 +10,10 @@ room, so that the order is kept.
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IPullProducer,
@@ -31,7 +29,7 @@ from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.primitives.destination import WOULD_BLOCK
 from txgroupsock.relay.halfclose import hasHungUp
-from txgroupsock.relay.places import originOf
+from txgroupsock.relay.places import addressOf, originOf
 from txgroupsock.relay.viewers.block import Position
 from txgroupsock.relay.viewers.status import ViewerStatus
 
@@ -295,14 +293,3 @@ def viewerOf(reactor: Any, transport: Any, channel: Any, sendBuffer: int) -> Vie
     isOwn = isinstance(transport, FileDescriptor) and not ISSLTransport.providedBy(transport)
     made = DirectViewer if isOwn and handle is not None else WrittenViewer
     return made(reactor, transport, channel)
-
-
-def addressOf(peer: Any) -> str:
-    """An address for people: C{"10.0.0.1:5000"}, C{"[fe80::1%eth0]:5000"}, C{"/run/x"}."""
-    if isinstance(peer, IPv6Address):
-        return f"[{peer.host}]:{peer.port}"
-    if isinstance(peer, IPv4Address):
-        return f"{peer.host}:{peer.port}"
-    if isinstance(peer, UNIXAddress):
-        return os.fsdecode(peer.name or b"unix")
-    return str(peer)
