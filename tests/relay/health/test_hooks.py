@@ -347,7 +347,9 @@ async def test_aURLThatHangsIsGivenUp(reactor: Any) -> None:
 
 def test_mistakesAreSaidAtOnce() -> None:
     """A command is a list, a URL is one of HTTP, and time passes."""
-    for command in ("logger -t news", [], [""]):
+    with pytest.raises(TypeError, match="command is 'logger -t news', a str"):
+        CommandHook(Clock(), "logger -t news")
+    for command in ([], [""]):
         with pytest.raises(ValueError, match="a list of a program and its arguments"):
             CommandHook(Clock(), command)
     with pytest.raises(ValueError, match="begins with http"):

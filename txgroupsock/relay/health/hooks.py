@@ -23,6 +23,7 @@ from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
 from txgroupsock.relay.health.command import GRACE, HookError, RunningCommand
+from txgroupsock.relay.health.model import checkCommand, checkURL
 from txgroupsock.relay.secrecy import shownURL
 from txgroupsock.relay.threads import Threads
 
@@ -47,6 +48,7 @@ class Hook:
 
     _log = Logger()
 
+    @checked
     def __init__(self, reactor: Any, seconds: float = 10.0) -> None:
         """@param seconds: that telling of one alarm may take."""
         if seconds <= 0:
@@ -192,14 +194,14 @@ class CommandHook(Hook):
     left running when it ended is not touched.
     """
 
+    @checked
     def __init__(self, reactor: Any, command: Sequence[str], seconds: float = 10.0) -> None:
         """
         @param reactor: provides C{IReactorFromThreads} and C{IReactorTime}.
         @param command: the program, found by C{PATH}, and its arguments.
         """
         super().__init__(reactor, seconds)
-        if isinstance(command, str) or not command or not command[0]:
-            raise ValueError("a command is a list of a program and its arguments")
+        checkCommand("command", command)
         self._command = tuple(command)
         self._threads = Threads(self._reactor, most=1)
         self._run: RunningCommand | None = None
@@ -237,8 +239,7 @@ class URLHook(Hook):
         from twisted.web.client import Agent
 
         super().__init__(reactor, seconds)
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("that is no URL to post to; it begins with http:// or https://")
+        checkURL("url", url)
         parts = urlsplit(url)
         who, _, where = parts.netloc.rpartition("@")
         self._shown = shownURL(url)

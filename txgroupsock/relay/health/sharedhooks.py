@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
 from txgroupsock.relay.health.model import HookModel
 
@@ -18,7 +19,7 @@ class SharedHooks:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: as for L{CommandHook}."""
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._taken: dict[HookModel, tuple[tuple[Hook, ...], int]] = {}
         self._finishing: set[Deferred[Any]] = set()
 

@@ -17,6 +17,7 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
+from txgroupsock.relay.health.clockrates import checkRates
 from txgroupsock.relay.health.figures import HealthFigures
 from txgroupsock.relay.health.hooks import Hook
 from txgroupsock.relay.health.model import HealthModel, HookModel
@@ -89,6 +90,7 @@ class Health(Stage):
         self._interval = interval
         self._kernelDrops = kernelDrops
         self._wantsRTP, self._wantsTS = rtp, ts
+        checkRates("clockRates", clockRates or {})
         self._clockRates = clockRates
         self._alarms = Alarms(name, self._thresholds.raiseAfter, self._thresholds.clearAfter)
         self._figures = HealthFigures()
@@ -100,6 +102,7 @@ class Health(Stage):
         self._measuring.clock = reactor
 
     @classmethod
+    @checked
     def of(
         cls,
         reactor: Any,
@@ -125,6 +128,7 @@ class Health(Stage):
         health.settings, health._shared = model, hooks
         return health
 
+    @checked
     def adapt(self, name: str, model: HealthModel) -> None:
         """
         Look in another way from now on, under another name; figures go on where they can.
@@ -267,9 +271,8 @@ class Health(Stage):
             self._log.warn("{alarm}", alarm=alarm)
         else:
             self._log.info("{alarm}", alarm=alarm)
-        for each in self._hooks:
-            each.tell(alarm)
-        try:
-            self.alarmChanged(alarm)
-        except Exception:  # noqa: BLE001 - measuring goes on
-            self._log.failure("{name}: who was told of an alarm failed", name=self.name)
+        for tell in (*(hook.tell for hook in self._hooks), self.alarmChanged):
+            try:
+                tell(alarm)
+            except Exception:  # noqa: BLE001 - measuring goes on
+                self._log.failure("{name}: who was told of an alarm failed", name=self.name)
