@@ -86,7 +86,7 @@ class Health(Stage):
         self._thresholds = thresholds or Thresholds()
         self._hooks = tuple(hooks)
         self._shared: SharedHooks | None = None
-        self._taken: HookModel | None = None  # while it is open
+        self._taken: tuple[HookModel, str] | None = None  # and as whose, while it is open
         self._interval = interval
         self._kernelDrops = kernelDrops
         self._wantsRTP, self._wantsTS = rtp, ts
@@ -148,10 +148,10 @@ class Health(Stage):
             self._rtp = RTPHealth(self._clockRates) if model.rtp else None
         if not model.ts or self._ts is None:
             self._ts = TSHealth() if model.ts else None
-        if self._taken is not None and model.hooks != self._taken:
+        if self._taken is not None and (model.hooks, name) != self._taken:
             gone = self._taken
             self._takeHooks()
-            self._giveBack(gone)
+            self._giveBack(*gone)
 
     def restart(self) -> None:
         """Another input follows: begin to count anew; alarms that hold go on."""
@@ -167,12 +167,12 @@ class Health(Stage):
 
     def _takeHooks(self) -> None:
         if self._shared is not None and self.settings is not None:
-            self._taken = self.settings.hooks
-            self._hooks = self._shared.take(self._taken)
+            self._taken = self.settings.hooks, self.name
+            self._hooks = self._shared.take(*self._taken)
 
-    def _giveBack(self, model: HookModel) -> None:
+    def _giveBack(self, model: HookModel, user: str) -> None:
         if self._shared is not None:
-            self._shared.giveBack(model)
+            self._shared.giveBack(model, user)
 
     def _begin(self, now: float) -> None:
         silence = self._thresholds.silence or _SILENCE
@@ -203,7 +203,7 @@ class Health(Stage):
                 self._tell(each)
             self._figures = evolve(self._figures, alarms=())
         if self._taken is not None:
-            self._giveBack(self._taken)
+            self._giveBack(*self._taken)
             self._taken, self._hooks = None, ()
         return super().closeStage()
 
