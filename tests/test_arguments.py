@@ -14,6 +14,7 @@ import attrs
 import pytest
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory
+from twisted.internet.task import Clock
 
 import txgroupsock
 from txgroupsock import (
@@ -39,14 +40,35 @@ from txgroupsock import (
     primitives,
 )
 from txgroupsock.ports.clock import makeSteady
+from txgroupsock.relay import health, viewers
+from txgroupsock.relay.health import (
+    CommandHook,
+    Health,
+    HealthModel,
+    Hook,
+    HookModel,
+    RTPHealth,
+    StreamHealth,
+    URLHook,
+)
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.recording import Keeping, Recorder
+from txgroupsock.relay.recording.ring import DumpHook, Ring
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
 from txgroupsock.relay.redundancy.model import FailoverModel, MergeModel
 from txgroupsock.relay.url import StreamURL
-from txgroupsock.relay.viewers import Limits, TCPModel, ViewerService
+from txgroupsock.relay.viewers import (
+    Access,
+    Limits,
+    StreamModel,
+    TCPModel,
+    ViewerService,
+    ViewersModel,
+)
+from txgroupsock.relay.viewers.access import Passwords
+from txgroupsock.relay.web.model import AdminModel
 from txgroupsock.testing import MemoryNetwork, everyNth
 
 NAN, INF = float("nan"), float("inf")
@@ -138,7 +160,32 @@ def withReactor(kind: Callable[..., Any], *before: Any, by: str = "", **given: A
 GROUP, SOURCE = "239.1.1.1", "10.0.0.1"
 INPUT = InputModel.parse("udp://239.1.1.1:5000")
 P, F = DatagramProtocol(), Factory()
+STREAM = StreamModel(INPUT)
 KEEPALIVES: tuple[Any, ...] = (60, "yes", 1.5, (60, 10, 3))
+
+HOOKS: tuple[Any, ...] = ((CommandHook, ["true"]), (URLHook, "http://127.0.0.1/"))
+NO_COMMAND: tuple[Any, ...] = (5, "logger", b"x", [5], ["x", None], [], [""], [" "], ["a", "\0"])
+NO_URL: tuple[Any, ...] = (
+    *NO_TEXT,
+    "",
+    "ftp://a/",
+    "http://",
+    "http:///a",
+    "http://[",
+    "http://a b",
+)
+NO_RATES: tuple[Any, ...] = (
+    *([1], [(97, 1)], "x", 5, {"97": 8000}, {None: 8000}, {128: 8000}, {-1: 8000}),
+    *({97: each} for each in (-1, 0, NAN, INF, None, b"x", "8000", True, 8000.0, 10**10)),
+)
+NO_STREAMS: tuple[Any, ...] = (
+    *("x", 5, None, [], ["n"], {"n": None}, {"n": 5}, {"n": "udp"}, {5: STREAM}, {b"n": STREAM}),
+    *({"": STREAM}, {"a/b": STREAM}),
+)
+NO_TOKENS: tuple[Any, ...] = (
+    *("a" * 8, None, 5, [5], [b"a" * 8]),
+    *((each,) for each in ("", " ", "\ud800", "short", "with space", "eight\0\0\0", "\u00fc" * 9)),
+)
 
 TABLE: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
     # The reactor
@@ -269,11 +316,48 @@ TABLE: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
     *((name, of(Limits, by=name), (*NO_WHOLE_NUMBER, -1)) for name in ("viewers", "backlog")),
     ("stallTime", of(Limits, by="stallTime"), (*NO_TIME, 0)),
     ("endpoint", of(TCPModel, stream="news", by="endpoint"), NO_TEXT),
-    ("model", withReactor(ViewerService), ("a", 5)),
+    ("model", withReactor(ViewerService), ("a", 5, None)),
+    # Health, and viewers
+    *(
+        ("seconds", withReactor(hook, given, by="seconds"), (*NO_NUMBER, NAN, INF, -1, 0))
+        for hook, given in HOOKS
+    ),
+    ("seconds", withReactor(Hook, by="seconds"), (*NO_NUMBER, NAN, INF, -1, 0)),
+    ("command", withReactor(CommandHook), NO_COMMAND),
+    ("command", of(HookModel, by="command"), tuple(each for each in NO_COMMAND if each != [])),
+    ("url", withReactor(URLHook), NO_URL),
+    ("url", of(HookModel, by="url"), tuple(each for each in NO_URL if each)),
+    ("ring", withReactor(DumpHook), (None, 5, "news", Ring)),
+    ("name", withReactor(Health), NO_TEXT),
+    ("hooks", withReactor(Health, "n", by="hooks"), (5, [5], [Hook], "a")),
+    ("clockRates", withReactor(Health, "n", by="clockRates"), NO_RATES),
+    ("clockRates", of(RTPHealth), NO_RATES),
+    (
+        "clockRates",
+        of(HealthModel, by="clockRates"),
+        (5, [5], [(97, 0)], [(97, NAN)], [(128, 8000)], [(97,)], [("97", 8000)], {97: 8000}),
+    ),
+    ("silence", of(StreamHealth, 0.0), (*NO_NUMBER, NAN, -1, 0)),
+    ("named", of(ViewersModel, by="named"), NO_STREAMS),
+    ("stream", of(TCPModel, "tcp:0"), (5, None, b"news")),
+    ("tokens", of(Access, by="tokens"), NO_TOKENS),
+    ("tokens", of(AdminModel, by="tokens"), NO_TOKENS),
+    ("checker", of(Access, by="checker"), (5, "a", Passwords)),
+    ("known", of(Passwords), (5, None, "a", [1], {"a": 5}, {5: "a"})),
     # What tests are made of
     ("amount", of(MemoryNetwork().reactor.advance), (*NO_NUMBER, NAN)),
     ("n", of(everyNth), NO_WHOLE_NUMBER),
 ]
+
+
+GOOD: dict[str, Any] = {
+    "protocol": P,
+    "command": ["true"],
+    "group": GROUP,
+    "name": "n",
+    "port": 0,
+    "url": "http://a/",
+}
 
 
 @pytest.mark.parametrize(
@@ -319,6 +403,17 @@ NOT_LOOKED_AT = {
     *("Arrival", "BufferSize", "ConnectionState", "DestinationStatistics", "GroupsockStatistics"),
     *("NetworkInterface", "PortStatistics", "RTPPair", "Received", "Run", "Traffic"),
     *("Flow.sendRun", "GroupsockReactor.listenUDP", "NetworkInterface.addressOf", "Relay.change"),
+    *("Alarm", "AllowList", "AllowRule", "Channel.runReceived", "Channel.viewersFrom"),
+    *(
+        "ChannelStatus",
+        "ChannelStatus.droppingBefore",
+        "ChannelStatus.during",
+        "Health.runReceived",
+    ),
+    *("HealthFigures", "HealthModel.fromJSON", "PIDFigures", "RTPFigures", "RTPHealth.take"),
+    *("StreamFigures", "StreamHealth.measure", "StreamHealth.take", "TSFigures"),
+    *("TSHealth.measure", "TSHealth.take", "ViewerStatus", "ViewersChange.__init__"),
+    "ViewersStatus",
     *("Route.openRoute", "Route.runReceived", "Stage.runReceived", "receiveArrival"),
     *("StockMulticast.__init__", "StockMulticast.joinGroup", "StockMulticast.leaveGroup"),
     *("TransportKeepAlive.__init__", "UDPPort.connect", "UDPPort.joinGroup"),
@@ -359,8 +454,35 @@ def notLookedAt(name: str, thing: Any) -> Iterator[str]:
                 yield called
 
 
-@pytest.mark.parametrize("module", [txgroupsock, primitives, ports])
+@pytest.mark.parametrize("module", [txgroupsock, primitives, ports, health, viewers])
 def test_everythingThatIsExportedLooksAtItsArguments(module: Any) -> None:
     """Or is on a list of what need not, and why."""
     found = {each for name in module.__all__ for each in notLookedAt(name, getattr(module, name))}
     assert found <= NOT_LOOKED_AT
+
+
+@pytest.mark.parametrize("module", [txgroupsock, ports, health, viewers])
+def test_whatNeedsAReactorTakesNothingElse(module: Any) -> None:
+    """Nor a class of reactors, whatever else it is given."""
+    for name in module.__all__:
+        thing = make = getattr(module, name)
+        if not inspect.isclass(thing) or issubclass(thing, BaseException):
+            continue
+        parameters = inspect.signature(thing).parameters
+        if next(iter(parameters), "") != "reactor" or name in NOT_LOOKED_AT:
+            continue
+        needed = [each for each in parameters.values() if each.default is each.empty]
+        good = [GOOD[each.name] for each in needed[1:]]
+        for wrong in (None, 5, "epoll", Clock):
+            with pytest.raises(TypeError, match="reactor"):
+                make(wrong, *good)
+
+
+def test_aMappingIsSpokenOfAsSuch(reactor: Any) -> None:
+    """By its keys and its values."""
+    with pytest.raises(TypeError) as one:
+        Health(reactor, "n", clockRates=[1])  # type: ignore[arg-type] # on purpose
+    words = "a dict, each key a whole number, each value a whole number"
+    assert str(one.value) == f"clockRates is [1], a list: it has to be {words} or None"
+    with pytest.raises(TypeError, match=r"^clockRates\[97\] is None: it has to be a whole number$"):
+        Health(reactor, "n", clockRates={97: None})  # type: ignore[dict-item] # on purpose

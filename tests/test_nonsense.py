@@ -40,6 +40,7 @@ from txgroupsock import (
     primitives,
 )
 from txgroupsock.ports.pacing import MOST_LATENCY
+from txgroupsock.relay import health, viewers
 from txgroupsock.relay.model import InputModel, OutputModel
 from txgroupsock.relay.recording import Keeping
 from txgroupsock.relay.viewers import Limits
@@ -233,7 +234,7 @@ def test_ofAListeningTCPPort(reactor: Any) -> None:
         port.stopListening()
 
 
-@pytest.mark.parametrize("module", [txgroupsock, ports])
+@pytest.mark.parametrize("module", [txgroupsock, ports, health, viewers])
 def test_ofWhatMakesThem(reactor: Any, module: Any) -> None:
     """Of whatever is exported, called as a class or a function is: of a reactor, a protocol."""
     found = []

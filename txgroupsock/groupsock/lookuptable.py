@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from txgroupsock.groupsock.groupsock import Groupsock
 from txgroupsock.groupsock.statistics import GroupsockStatistics
+from txgroupsock.ports.clock import needReactor
 from txgroupsock.primitives import Environment, IPAddress, parseAddress
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.sockaddr import scopeIndex
@@ -29,6 +30,7 @@ class GroupsockLookupTable:
         @param reactor: for the Groupsocks.
         @param env: the same.
         """
+        needReactor(reactor)
         self.statistics = GroupsockStatistics()
         self._reactor = reactor
         self._env = Environment() if env is None else env

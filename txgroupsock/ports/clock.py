@@ -73,13 +73,26 @@ class _Continued:
         return self._ahead + _monotonic()
 
 
+def needReactor(reactor: Any) -> None:
+    """
+    Whatever makes calls later is a reactor.
+
+    @raise TypeError: it is none.
+    """
+    if isinstance(reactor, type) or not callable(getattr(reactor, "callLater", None)):
+        raise wrongKind("reactor", reactor, "a reactor")
+
+
 def steady(reactor: Any) -> Any:
     """
     A reactor with a clock that nobody sets: the same one if its own is such, as after
     L{makeSteady}; else a L{SteadyReactor} where the system has timers that a reactor can watch
     (Linux), which is its C{steadied} if it has one.  Elsewhere it is the same one all the same:
     there, use L{makeSteady}.
+
+    @raise TypeError: it is no reactor.
     """
+    needReactor(reactor)
     if isSteady(reactor) or not _canWatchTimers(reactor):
         return reactor
     return getattr(reactor, "steadied", None) or SteadyReactor(reactor)

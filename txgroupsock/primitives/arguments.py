@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 import socket
 import types
@@ -117,8 +118,8 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
     """What looks at a value for an annotation; L{None} for one that leaves nothing to look at."""
     if isinstance(hint, str):
         try:
-            hint = eval(hint, scope)  # noqa: S307 - this package's own annotations
-        except (NameError, TypeError):  # of what is imported for type checkers only
+            hint = _evaluated(hint, scope)
+        except TypeError:  # of what only type checkers put together
             return None
     alternatives = typing.get_args(hint) if _isUnion(hint) else (hint,)
     kinds = [type(None) if each is None else each for each in alternatives]
@@ -140,6 +141,22 @@ def _checkOf(hint: Any, scope: dict[str, Any]) -> _Check | None:
         raise wrongKind(name, value, _inWords(kinds))
 
     return check
+
+
+def _evaluated(hint: str, scope: dict[str, Any]) -> Any:
+    while True:
+        try:
+            return eval(hint, scope)  # noqa: S307 - this package's own annotations
+        except NameError as error:  # a class that is imported for type checkers only
+            name = str(error.name)
+            scope = {**scope, name: _Named(name, (), {})}
+
+
+class _Named(type):
+    """Stands for a class that cannot be imported here: its objects are known by its name."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return cls.__name__ in [base.__name__ for base in type(value).__mro__]
 
 
 def _plainType(kind: Any) -> type | None:
@@ -219,18 +236,37 @@ def _isSeveral(value: Any) -> bool:
 
 
 def _lookingInto(kind: Any) -> _Check | None:
-    """What looks at the number that something is, or at the items of a list."""
+    """What looks at the number that something is, or at what a list or a mapping has."""
     if kind is float:
         return _isSane
-    items = [item for item in typing.get_args(kind) if item is not Ellipsis]
-    check = _checkOf(items[0], {}) if len(items) == 1 else None
-    if check is None:
+    origin = typing.get_origin(kind)
+    if origin is None or origin is Callable:
         return None
+    items = [item for item in typing.get_args(kind) if item is not Ellipsis]
+    checks = [_checkOf(item, {}) for item in items]
+    if not any(checks):
+        return None
+    if hasattr(origin, "keys"):
+        return _lookingIntoMapping(*checks, *[None] * (2 - len(checks)))  # of a Counter, one
+    every = itertools.repeat(checks[0])
 
     def look(name: str, value: Any) -> None:
         if isinstance(value, list | tuple | set | frozenset):
-            for number, item in enumerate(value):
-                check(f"{name}[{number}]", item)
+            ours = checks if _places(kind) else every
+            for number, (item, check) in enumerate(zip(value, ours, strict=False)):
+                if check is not None:
+                    check(f"{name}[{number}]", item)
+
+    return look
+
+
+def _lookingIntoMapping(checkKey: _Check | None, checkItem: _Check | None) -> _Check:
+    def look(name: str, value: Any) -> None:
+        for key in value.keys():  # noqa: SIM118 - what has no more of a mapping than that
+            if checkKey is not None:
+                checkKey(f"a key of {name}", key)
+            if checkItem is not None:
+                checkItem(f"{name}[{key!r}]", value[key])
 
     return look
 
@@ -266,6 +302,9 @@ def _word(kind: Any) -> str:
         return f"({', '.join(map(_word, typing.get_args(kind)))})"
     if origin is not None:
         items = [each for each in typing.get_args(kind) if each is not Ellipsis]
+        if hasattr(origin, "keys"):
+            key, item = map(_word, (*items, int)[:2])  # a Counter has the one
+            return f"a dict, each key {key}, each value {item}"
         return f"a list, each of {_inWords(items)}, also of a single one: [...]"
     if isinstance(kind, InterfaceClass):
         return f"an object that provides {kind.__name__}"

@@ -26,7 +26,7 @@ from txgroupsock.relay.recording.keys import recordingOf, recordingProblems
 from txgroupsock.relay.redundancy.keys import problemsOf, redundancyOf
 from txgroupsock.relay.tables import FILE, LIMITS
 from txgroupsock.relay.url import URLError
-from txgroupsock.relay.viewers.access import Access, Passwords
+from txgroupsock.relay.viewers.access import Access, Passwords, tokenProblem
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowList, AllowRule
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, TCPModel, ViewersModel
 from txgroupsock.relay.web.model import AdminModel
@@ -295,7 +295,7 @@ def _adminOf(document: Document) -> AdminModel:
     table = document.get("admin")
     if not isinstance(table, dict):
         return AdminModel()
-    tokens = tuple(text for _, text in textsIn(table, "tokens"))
+    tokens = _tokensIn(table)
     return AdminModel(
         tuple(text for _, text in textsIn(table, "listen")) or (ADMIN_ENDPOINT,),
         _accessIn({**table, "tokens": tokens and list(tokens)} if table.get("users") else {}),
@@ -305,8 +305,12 @@ def _adminOf(document: Document) -> AdminModel:
     )
 
 
+def _tokensIn(table: Document) -> tuple[str, ...]:
+    return tuple(text for _, text in textsIn(table, "tokens") if tokenProblem(text) is None)
+
+
 def _accessIn(table: Document) -> Access:
-    tokens = tuple(text for _, text in textsIn(table, "tokens") if text)
+    tokens = _tokensIn(table)
     users = table.get("users")
     passwords = {
         name: each

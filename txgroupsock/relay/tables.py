@@ -29,11 +29,10 @@ from txgroupsock.relay.plan import MOST_WORKERS
 from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
 from txgroupsock.relay.recording.keys import RECORD, Folder
 from txgroupsock.relay.redundancy.keys import FAILOVER, MERGE, LegURLs
+from txgroupsock.relay.viewers.access import tokenProblem
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 
 _HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-# RFC 6750 section 2.1; shorter ones are found by trying.
-_TOKEN = re.compile("[A-Za-z0-9._~+/-]{8,}=*")
 
 
 def _ruleProblem(text: str) -> str | None:
@@ -42,12 +41,6 @@ def _ruleProblem(text: str) -> str | None:
     except AllowError as error:
         return str(error)
     return None
-
-
-def _tokenProblem(text: str) -> str | None:
-    if _TOKEN.fullmatch(text):
-        return None
-    return "a token has eight characters or more: letters, digits and -._~+/ (RFC 6750)"
 
 
 def _folderProblem(text: str) -> str | None:
@@ -61,7 +54,7 @@ def _hostProblem(text: str) -> str | None:
 
 
 ENDPOINTS = Texts("an endpoint or a list of endpoints", "an endpoint", endpointProblem)
-_TOKENS = Texts("a token or a list of tokens", "a token", _tokenProblem)
+_TOKENS = Texts("a token or a list of tokens", "a token", tokenProblem)
 _TIME = Amount(Quantity(TIMES, 0, 86400, 'a time, such as "5s" or "50ms"'))
 _LONGER = Amount(Quantity(TIMES, 0.001, 86400, 'a time of 1ms or more, such as "5s"'))
 _COUNT = Whole(1, 1_000_000)

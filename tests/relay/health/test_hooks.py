@@ -15,12 +15,22 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from tests.relay.support import SECONDS, freePort, isAlive, loggedLines, until
-from txgroupsock.relay.health import Alarm, CommandHook, Hook, HookModel, SharedHooks, URLHook
+from tests.relay.support import SECONDS, Collector, freePort, isAlive, loggedLines, until
+from txgroupsock.relay.health import (
+    Alarm,
+    CommandHook,
+    Health,
+    HealthModel,
+    Hook,
+    HookModel,
+    SharedHooks,
+    URLHook,
+)
 
 
 def alarm(number: int = 0, text: str = "packets were lost; look", **changes: Any) -> Alarm:
@@ -161,23 +171,26 @@ async def test_whatItLeavesRunningIsItsOwn(reactor: Any, tmp_path: Path) -> None
     os.kill(left, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "1 alarm is not"), (2, "2 alarms are not")])
 @pytest_twisted.ensureDeferred
-async def test_whoIsNotNeededIsEndedSoon(reactor: Any, tmp_path: Path) -> None:
+async def test_whoIsNotNeededIsEndedSoon(
+    reactor: Any, tmp_path: Path, count: int, said: str
+) -> None:
     """What waits is told of yet, but not for long; the log says how many alarms were not."""
     path = tmp_path / "pid"
     shared = SharedHooks(reactor)
     model = HookModel((*python(SLEEP), str(path)))
     [hook] = shared.take(model)
     hook.lastSeconds = 0.2  # type: ignore[misc]
-    hook.tell(alarm(0))
-    hook.tell(alarm(1))
+    for number in range(count):
+        hook.tell(alarm(number))
     await until(reactor, lambda: numbersIn(path))
     with loggedLines() as lines:
         shared.giveBack(model)
         assert await shared.endedAfter("all").addTimeout(SECONDS, reactor) == "all"
     assert not any(map(isAlive, numbersIn(path)))
     [line] = lines
-    assert "is ended, as nobody needs it any more; 2 alarms are not told of" in line
+    assert f"is ended, as nobody needs it any more; {said} told of" in line
     assert await shared.endedAfter("all") == "all"
 
 
@@ -345,9 +358,75 @@ async def test_aURLThatHangsIsGivenUp(reactor: Any) -> None:
     assert sum("it takes more than 0.2 s" in each for each in lines) == 1
 
 
+@pytest.mark.parametrize(
+    ("scheme", "answer", "said"),
+    [
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "there is no TLS at this port"),
+        ("https", b"", "it closed the connection without an answer"),
+        ("http", b"", "it closed the connection without an answer"),
+        ("http", b"\x15\x03\x01\0\x02\x02\x46", "closed the connection without an answer"),
+        ("http", b"SSH-2.0-server\r\n", "what it answers is not HTTP"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_whyAURLFailsIsSaidInWords(
+    reactor: Any, scheme: str, answer: bytes, said: str
+) -> None:
+    """It is no list of failures, and connecting says nothing by itself."""
+
+    class Answering(Protocol):
+        transport: Any
+
+        def dataReceived(self, _: bytes) -> None:
+            self.transport.write(answer)
+            self.transport.loseConnection()
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Answering), interface="127.0.0.1")
+    hook = URLHook(reactor, f"{scheme}://127.0.0.1:{port.getHost().port}/x")
+    with loggedLines() as lines:
+        hook.tell(alarm())
+        await until(reactor, lambda: hook.dropped)
+    await hook.close()
+    await port.stopListening()
+    [line] = [each for each in lines if "Answering" not in each and "Factory starting" not in each]
+    assert said in line
+    assert "Failure" not in line
+    assert "[" not in line
+
+
+def test_aHookSaysWhoseItIs() -> None:
+    """Of some routes the names, of many how many more; those of now, also when it has ended."""
+    shared = SharedHooks(Clock())
+    model = HookModel(("sh", "-c", "x"), "http://127.0.0.1:9/")
+    command, url = shared.take(model, "news")
+    assert repr(command) == "the command sh for alarms of news"
+    assert repr(url) == "http://127.0.0.1:9/ for alarms of news"
+    for name in ("sport", "weather", "music", "arts"):
+        shared.take(model, name)
+    assert repr(command) == "the command sh for alarms of arts, music, news and 2 more"
+    for name in ("news", "music", "arts", "sport", "weather"):
+        shared.giveBack(model, name)
+    assert repr(command) == "the command sh for alarms of weather"
+
+
+def test_aStageThatHasAnotherNameHasItsHooksSaySo() -> None:
+    """The hooks are the same, and so are their alarms that wait."""
+    clock = Clock()
+    model = HealthModel(hooks=HookModel(("sh",)))
+    health = Health.of(clock, "news", model, SharedHooks(clock))
+    health.openStage(Collector())
+    [hook] = health._hooks
+    health.adapt("sport", model)
+    assert health._hooks == (hook,)
+    assert repr(hook) == "the command sh for alarms of sport"
+    health.closeStage()
+
+
 def test_mistakesAreSaidAtOnce() -> None:
     """A command is a list, a URL is one of HTTP, and time passes."""
-    for command in ("logger -t news", [], [""]):
+    with pytest.raises(TypeError, match="command is 'logger -t news', a str"):
+        CommandHook(Clock(), "logger -t news")
+    for command in ([], [""]):
         with pytest.raises(ValueError, match="a list of a program and its arguments"):
             CommandHook(Clock(), command)
     with pytest.raises(ValueError, match="begins with http"):

@@ -38,7 +38,7 @@ class Noting(Hook):
     """Notes alarms."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(Clock())
         self.alarms: list[Alarm] = []
 
     def tell(self, alarm: Alarm) -> None:
@@ -148,6 +148,27 @@ def test_whoIsToldMayFail() -> None:
     assert "news: who was told of an alarm failed" in lines
     assert health.status().stream.silence == 3.0
     health.closeStage()
+
+
+class Broken(Hook):
+    """Cannot even be told."""
+
+    def tell(self, alarm: Alarm) -> None:
+        raise RuntimeError("broken on purpose")
+
+
+def test_aHookThatRaisesEndsNothing() -> None:
+    """The other hooks are told, and health is looked at on and on; closing works, too."""
+    clock = Clock()
+    noting = Noting()
+    health, _ = opened(clock, None, [Broken(clock), noting])
+    with loggedLines() as lines:
+        clock.advance(1.5)
+        clock.advance(1.5)
+        assert health.status().stream.silence == 3.0
+        health.closeStage()
+    assert [each.isRaised for each in noting.alarms] == [True, False]
+    assert lines.count("news: who was told of an alarm failed") == 2
 
 
 def test_lookingNeverStopsTheStream(monkeypatch: pytest.MonkeyPatch) -> None:

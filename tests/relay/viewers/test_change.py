@@ -100,7 +100,7 @@ async def test_whoMayGoOnLosesNothing(reactor: Any, stream: Stream) -> None:
     framed = TCPModel(ON_LOOPBACK, evolve(NEWS, form=Form.FRAMED))
     one = evolve(MODEL, tcp=(byTCP,))
     others = (
-        evolve(one, allowed=AllowList(), access=Access(("secret",)), tcp=(framed, byTCP)),
+        evolve(one, allowed=AllowList(), access=Access(("secret-7",)), tcp=(framed, byTCP)),
         evolve(one, endpoints=(), named={"x": NEWS}, limits=Limits(blockTime=0.01, backlog=0)),
         evolve(one, endpoints=(ON_LOOPBACK, ON_LOOPBACK), named={}),
     )
@@ -173,9 +173,9 @@ async def test_newRequestsMeetNewConditions(reactor: Any) -> None:
         MODEL,
         allowed=AllowList.parse(["239.77.0.3?interface=lo"]),
         named={"sports": other},
-        access=Access(("secret",)),
+        access=Access(("secret-7",)),
     )
-    token = b"Authorization: Bearer secret"
+    token = b"Authorization: Bearer secret-7"
     async with serving(reactor, MODEL) as service:
         prepared = await service.prepare(model)
         assert await statusOf(reactor, service, b"/news") == 200
@@ -304,7 +304,7 @@ async def test_newEndpointLetsNobodyInBeforeItHolds(reactor: Any) -> None:
     port = freeTCPPort()
     endpoints = (*MODEL.endpoints, f"tcp:{port}:interface={HOST}")
     async with serving(reactor, MODEL) as service:
-        model = evolve(MODEL, endpoints=endpoints, access=Access(("secret",)))
+        model = evolve(MODEL, endpoints=endpoints, access=Access(("secret-7",)))
         prepared = await service.prepare(model)
         assert len(service.status().listening) == 1
         async with waiting(reactor, port) as sock:

@@ -193,7 +193,7 @@ JUNK = [
 @pytest_twisted.ensureDeferred
 async def test_junkGetsAnAnswerOrNone(reactor: Any, junk: bytes) -> None:
     """Junk ends its connection, with an error or without a word, and with no traceback."""
-    access = Access(("secret",), Passwords({"me": "pass"}))
+    access = Access(("secret-7",), Passwords({"me": "pass"}))
     with loggedLines() as lines:
         async with serving(reactor, headTime=0.2, access=access) as service:
             client = await connect(reactor, service)

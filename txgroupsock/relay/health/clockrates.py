@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+from txgroupsock.primitives.checks import wholeNumber
 
 VIDEO: Final = 90_000
 """Hz: of video, of MPEG-TS, and of a dynamic payload type (96 to 127) that nobody has named."""
@@ -18,3 +21,20 @@ STATIC: Final = {
     **dict.fromkeys((25, 26, 28, 31, 32, 33, 34), VIDEO),
 }
 """Hz, by static payload type (RFC 3551 section 6, tables 4 and 5)."""
+
+MOST_TYPE: Final = 127
+"""The last payload type (RFC 3550 section 5.1: 7 bits)."""
+
+MOST_RATE: Final = 1_000_000_000
+"""Hz."""
+
+
+def checkRates(name: str, rates: Mapping[int, int]) -> None:
+    """
+    Hz by payload type.
+
+    @raise ValueError: there is none such type, or rate.
+    """
+    for kind, rate in rates.items():
+        wholeNumber(f"a key of {name}", kind, 0, MOST_TYPE)
+        wholeNumber(f"{name}[{kind!r}]", rate, 1, MOST_RATE)

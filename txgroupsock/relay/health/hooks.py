@@ -20,13 +20,16 @@ from twisted.web.iweb import IResponse
 
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
+from txgroupsock.relay.counters import counted
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.body import JSONBody
 from txgroupsock.relay.health.command import GRACE, HookError, RunningCommand
+from txgroupsock.relay.health.model import checkCommand, checkURL
 from txgroupsock.relay.secrecy import shownURL
 from txgroupsock.relay.threads import Threads
 
 _PREFIX = "GROUPSOCK_ALARM_"
+_MOST_NAMES = 3  # of routes, in a line of log
 _ENDING = GRACE + 0.5  # seconds that nobody waits any longer for what is to end
 
 
@@ -40,6 +43,7 @@ class Hook:
     @cvar lastSeconds: in which it tells of what waits once nobody needs it any more.
     @ivar told: alarms that somebody was told of.
     @ivar dropped: alarms that nobody was told of.
+    @ivar users: the names of the routes whose alarms it is told, for the log.
     """
 
     mostWaiting: ClassVar[int] = 100
@@ -47,12 +51,14 @@ class Hook:
 
     _log = Logger()
 
+    @checked
     def __init__(self, reactor: Any, seconds: float = 10.0) -> None:
         """@param seconds: that telling of one alarm may take."""
         if seconds <= 0:
             raise ValueError(f"a hook needs more than 0 s, not {seconds}")
         self.told = 0
         self.dropped = 0
+        self.users: Sequence[str] = ()
         self._reactor = steady(reactor)
         self._seconds = seconds
         self._waiting: deque[Alarm] = deque()
@@ -96,10 +102,11 @@ class Hook:
         return self._ended()
 
     def _breakOff(self) -> None:
+        missed = 1 + len(self._waiting)
         self._log.warn(
-            "{hook} is ended, as nobody needs it any more; {count} alarms are not told of",
+            "{hook} is ended, as nobody needs it any more; {count} not told of",
             hook=self,
-            count=1 + len(self._waiting),
+            count=f"{counted(missed, 'alarm')} {'is' if missed == 1 else 'are'}",
         )
         self.close()
 
@@ -171,14 +178,24 @@ class Hook:
             return
         if not self._isFailing:
             self._isFailing = True
-            why: object = failure.getErrorMessage() or type(failure.value).__name__
-            if self._isLate:
-                why = f"it takes more than {self._seconds:g} s"
+            why = f"it takes more than {self._seconds:g} s" if self._isLate else self._why(failure)
             self._log.warn(
                 "{hook} does not work: {why}; this is said again only after it has worked",
                 hook=self,
                 why=why,
             )
+
+    def _why(self, failure: Failure) -> str:
+        """Why somebody could not be told, in words."""
+        return failure.getErrorMessage() or type(failure.value).__name__
+
+    def _ofWhom(self) -> str:
+        """Of what it tells, for its C{repr}: C{"alarms of news"}."""
+        names = sorted({name for name in self.users if name})
+        if not names:
+            return "alarms"
+        more = f" and {len(names) - _MOST_NAMES:,} more" * (len(names) > _MOST_NAMES)
+        return f"alarms of {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 class CommandHook(Hook):
@@ -192,20 +209,20 @@ class CommandHook(Hook):
     left running when it ended is not touched.
     """
 
+    @checked
     def __init__(self, reactor: Any, command: Sequence[str], seconds: float = 10.0) -> None:
         """
         @param reactor: provides C{IReactorFromThreads} and C{IReactorTime}.
         @param command: the program, found by C{PATH}, and its arguments.
         """
         super().__init__(reactor, seconds)
-        if isinstance(command, str) or not command or not command[0]:
-            raise ValueError("a command is a list of a program and its arguments")
+        checkCommand("command", command)
         self._command = tuple(command)
         self._threads = Threads(self._reactor, most=1)
         self._run: RunningCommand | None = None
 
     def __repr__(self) -> str:
-        return f"the command {self._command[0]} for alarms"
+        return f"the command {self._command[0]} for {self._ofWhom()}"
 
     def _start(self, alarm: Alarm) -> Deferred[Any]:
         value = alarm.toJSON()
@@ -234,11 +251,10 @@ class URLHook(Hook):
             in it are given by basic authentication (RFC 7617).
         """
         # Only here: it takes 2 MB, in each worker, and few routes have one.
-        from twisted.web.client import Agent
+        from txgroupsock.relay.health.posting import agentFor, whyNot
 
         super().__init__(reactor, seconds)
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("that is no URL to post to; it begins with http:// or https://")
+        checkURL("url", url)
         parts = urlsplit(url)
         who, _, where = parts.netloc.rpartition("@")
         self._shown = shownURL(url)
@@ -248,16 +264,19 @@ class URLHook(Hook):
             name, _, password = who.partition(":")
             given = f"{unquote(name)}:{unquote(password)}".encode()
             self._headers[b"Authorization"] = [b"Basic " + b64encode(given)]
-        self._agent = Agent(self._reactor, connectTimeout=seconds)
+        self._agent, self._whyNot = agentFor(self._reactor, seconds), whyNot
 
     def __repr__(self) -> str:
-        return f"{self._shown} for alarms"
+        return f"{self._shown} for {self._ofWhom()}"
 
     def _start(self, alarm: Alarm) -> Deferred[Any]:
         headers = Headers(self._headers)
         body = JSONBody(alarm.toJSON())
         answered = self._agent.request(b"POST", self._url.encode("utf-8"), headers, body)
         return answered.addCallback(_checked)
+
+    def _why(self, failure: Failure) -> str:
+        return self._whyNot(failure)
 
 
 class _Ignoring(Protocol):

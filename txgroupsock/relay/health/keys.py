@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from txgroupsock.relay.health.model import HealthModel, HookModel
+from txgroupsock.relay.health.clockrates import MOST_RATE, MOST_TYPE
+from txgroupsock.relay.health.model import HealthModel, HookModel, checkURL
 from txgroupsock.relay.health.thresholds import Thresholds
 from txgroupsock.relay.keys import Amount, Flag, Found, Key, Kind, Table, Whole
 from txgroupsock.relay.positions import KeyPath
@@ -79,16 +79,8 @@ class HookURL:
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
         """See L{Kind}."""
         try:
-            url = urlsplit(value if isinstance(value, str) else "")
-            isGood = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+            checkURL("url", value if isinstance(value, str) else "")
         except ValueError:
-            isGood = False
-        if (
-            not isGood
-            or not str(value).isascii()
-            or not str(value).isprintable()
-            or " " in str(value)
-        ):
             # Nothing of it is told: there may be tokens in it.
             yield path, f"it should be {self.words}; http:// and https:// only"
 
@@ -102,7 +94,7 @@ class ClockRates:
     """Hz by RTP payload type."""
 
     words = "a table of RTP payload types, 0 to 127, and Hz, such as { 97 = 48000 }"
-    _rate = Whole(1, 1_000_000_000)
+    _rate = Whole(1, MOST_RATE)
 
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
         """See L{Kind}."""
@@ -110,7 +102,9 @@ class ClockRates:
             yield path, f"it is {value!r}, and should be {self.words}"
             return
         for kind, rate in value.items():
-            if not (kind.isascii() and kind.isdecimal() and len(kind) <= 3 and int(kind) <= 127):
+            if not (
+                kind.isascii() and kind.isdecimal() and len(kind) <= 3 and int(kind) <= MOST_TYPE
+            ):
                 yield (*path, kind), "it is no RTP payload type; these are 0 to 127 (RFC 3550)"
             yield from self._rate.check(rate, (*path, kind))
 

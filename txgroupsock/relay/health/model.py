@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import asdict, field, frozen
 
 from txgroupsock.primitives.arguments import typed
+from txgroupsock.relay.health.clockrates import checkRates
 from txgroupsock.relay.health.thresholds import Thresholds
+
+
+def checkCommand(name: str, command: Sequence[str]) -> None:
+    """
+    A program, found by C{PATH} if that is no path, and its arguments.
+
+    @raise ValueError: it is not; nothing of it is told, for there may be tokens in it.
+    """
+    if not command or not command[0].strip() or "\0" in "".join(command):
+        raise ValueError(
+            f"{name} has to be a list of a program and its arguments, the first not empty"
+        )
+
+
+def checkURL(name: str, url: str) -> None:
+    """
+    What can be posted to.
+
+    @raise ValueError: it is not; nothing of it is told, for there may be tokens in it.
+    """
+    try:
+        parts = urlsplit(url)
+        isGood = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        isGood = False
+    if not isGood or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"{name} is no URL to post to; it begins with http:// or https://")
 
 
 @frozen(field_transformer=typed)
@@ -22,6 +51,12 @@ class HookModel:
 
     command: tuple[str, ...] = field(default=(), repr=False)  # there may be tokens in it
     url: str = field(default="", repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.command:
+            checkCommand("command", self.command)
+        if self.url:
+            checkURL("url", self.url)
 
 
 @frozen(field_transformer=typed)
@@ -40,6 +75,9 @@ class HealthModel:
     ts: bool = True
     clockRates: tuple[tuple[int, int], ...] = ()
     hooks: HookModel = field(factory=HookModel)
+
+    def __attrs_post_init__(self) -> None:
+        checkRates("clockRates", dict(self.clockRates))
 
     @classmethod
     def fromJSON(cls, value: Mapping[str, Any]) -> HealthModel:

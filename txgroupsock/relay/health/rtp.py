@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from attrs import asdict, evolve, frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.health.clockrates import STATIC, VIDEO
+from txgroupsock.relay.health.clockrates import STATIC, VIDEO, checkRates
 from txgroupsock.relay.health.source import Source
 
 _HEADER: Final = struct.Struct("!BBHII")  # RFC 3550 section 5.1
@@ -102,8 +103,10 @@ class RTPHealth:
     about 1.1 µs a packet for a run in which anything is out of order (CPython 3.11).
     """
 
+    @checked
     def __init__(self, clockRates: Mapping[int, int] | None = None) -> None:
         """@param clockRates: Hz, by payload type, where it is not as RFC 3551 or 90,000."""
+        checkRates("clockRates", clockRates or {})
         self._clockRates = {**STATIC, **(clockRates or {})}
         self._sources: dict[int, Source] = {}
         self._current: Source | None = None  # what was heard last of those that are known

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
+from txgroupsock.ports.clock import steady
 from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
 from txgroupsock.relay.health.model import HookModel
 
@@ -18,25 +19,34 @@ class SharedHooks:
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: as for L{CommandHook}."""
-        self._reactor = reactor
-        self._taken: dict[HookModel, tuple[tuple[Hook, ...], int]] = {}
+        self._reactor = steady(reactor)
+        self._taken: dict[HookModel, tuple[tuple[Hook, ...], list[str]]] = {}
         self._finishing: set[Deferred[Any]] = set()
 
-    def take(self, model: HookModel) -> tuple[Hook, ...]:
-        """The hooks of a model; L{giveBack} has to follow."""
-        hooks, count = self._taken.get(model) or (self._made(model), 0)
-        self._taken[model] = (hooks, count + 1)
+    def take(self, model: HookModel, user: str = "") -> tuple[Hook, ...]:
+        """
+        The hooks of a model; L{giveBack} has to follow.
+
+        @param user: the route whose alarms they are told, for the log.
+        """
+        if model not in self._taken:
+            self._taken[model] = (self._made(model), [])
+        hooks, users = self._taken[model]
+        users.append(user)
+        for hook in hooks:
+            hook.users = users
         return hooks
 
-    def giveBack(self, model: HookModel) -> None:
+    def giveBack(self, model: HookModel, user: str = "") -> None:
         """
         Need the hooks of a model no more; of the alarms before, they still tell, but not for long
         (L{Hook.finish}).
         """
-        hooks, count = self._taken.pop(model)
-        if count > 1:
-            self._taken[model] = (hooks, count - 1)
+        hooks, users = self._taken[model]
+        if len(users) > 1:
+            users.remove(user)
             return
+        del self._taken[model]  # whose they were is said yet of what they do not tell
         finishing = gatherResults([each.finish() for each in hooks])
         self._finishing.add(finishing)
         finishing.addBoth(lambda _: self._finishing.discard(finishing))

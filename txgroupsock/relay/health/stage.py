@@ -17,6 +17,7 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
+from txgroupsock.relay.health.clockrates import checkRates
 from txgroupsock.relay.health.figures import HealthFigures
 from txgroupsock.relay.health.hooks import Hook
 from txgroupsock.relay.health.model import HealthModel, HookModel
@@ -85,10 +86,11 @@ class Health(Stage):
         self._thresholds = thresholds or Thresholds()
         self._hooks = tuple(hooks)
         self._shared: SharedHooks | None = None
-        self._taken: HookModel | None = None  # while it is open
+        self._taken: tuple[HookModel, str] | None = None  # and as whose, while it is open
         self._interval = interval
         self._kernelDrops = kernelDrops
         self._wantsRTP, self._wantsTS = rtp, ts
+        checkRates("clockRates", clockRates or {})
         self._clockRates = clockRates
         self._alarms = Alarms(name, self._thresholds.raiseAfter, self._thresholds.clearAfter)
         self._figures = HealthFigures()
@@ -100,6 +102,7 @@ class Health(Stage):
         self._measuring.clock = reactor
 
     @classmethod
+    @checked
     def of(
         cls,
         reactor: Any,
@@ -125,6 +128,7 @@ class Health(Stage):
         health.settings, health._shared = model, hooks
         return health
 
+    @checked
     def adapt(self, name: str, model: HealthModel) -> None:
         """
         Look in another way from now on, under another name; figures go on where they can.
@@ -144,10 +148,10 @@ class Health(Stage):
             self._rtp = RTPHealth(self._clockRates) if model.rtp else None
         if not model.ts or self._ts is None:
             self._ts = TSHealth() if model.ts else None
-        if self._taken is not None and model.hooks != self._taken:
+        if self._taken is not None and (model.hooks, name) != self._taken:
             gone = self._taken
             self._takeHooks()
-            self._giveBack(gone)
+            self._giveBack(*gone)
 
     def restart(self) -> None:
         """Another input follows: begin to count anew; alarms that hold go on."""
@@ -163,12 +167,12 @@ class Health(Stage):
 
     def _takeHooks(self) -> None:
         if self._shared is not None and self.settings is not None:
-            self._taken = self.settings.hooks
-            self._hooks = self._shared.take(self._taken)
+            self._taken = self.settings.hooks, self.name
+            self._hooks = self._shared.take(*self._taken)
 
-    def _giveBack(self, model: HookModel) -> None:
+    def _giveBack(self, model: HookModel, user: str) -> None:
         if self._shared is not None:
-            self._shared.giveBack(model)
+            self._shared.giveBack(model, user)
 
     def _begin(self, now: float) -> None:
         silence = self._thresholds.silence or _SILENCE
@@ -199,7 +203,7 @@ class Health(Stage):
                 self._tell(each)
             self._figures = evolve(self._figures, alarms=())
         if self._taken is not None:
-            self._giveBack(self._taken)
+            self._giveBack(*self._taken)
             self._taken, self._hooks = None, ()
         return super().closeStage()
 
@@ -267,9 +271,8 @@ class Health(Stage):
             self._log.warn("{alarm}", alarm=alarm)
         else:
             self._log.info("{alarm}", alarm=alarm)
-        for each in self._hooks:
-            each.tell(alarm)
-        try:
-            self.alarmChanged(alarm)
-        except Exception:  # noqa: BLE001 - measuring goes on
-            self._log.failure("{name}: who was told of an alarm failed", name=self.name)
+        for tell in (*(hook.tell for hook in self._hooks), self.alarmChanged):
+            try:
+                tell(alarm)
+            except Exception:  # noqa: BLE001 - measuring goes on
+                self._log.failure("{name}: who was told of an alarm failed", name=self.name)

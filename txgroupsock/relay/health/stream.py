@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 
 
@@ -63,6 +64,7 @@ class StreamHealth:
     Takes 0.4 µs for a run, of however many datagrams (CPython 3.11).
     """
 
+    @checked
     def __init__(self, now: float, silence: float = 1.0) -> None:
         """
         @param now: when it begins to look, in seconds of the clock that gives the runs' arrival.
@@ -87,6 +89,7 @@ class StreamHealth:
         self._span = 0.0
         self._least, self._most = float("inf"), 0.0
 
+    @checked
     def setSilence(self, seconds: float) -> None:
         """Have another time without a datagram be a silence."""
         self._shortest = seconds

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.carrier import Carrier
 from txgroupsock.relay.health.pid import PCR, PID
@@ -38,6 +39,7 @@ class TSHealth:
     counted.
     """
 
+    @checked
     def __init__(self, pidLimit: float = 5.0, pcrLimit: float = 0.1) -> None:
         """
         @param pidLimit: seconds that a PID which a PMT names may be missing (TR 101 290 1.6).

@@ -240,6 +240,7 @@ class DumpHook(Hook):
     <txgroupsock.relay.health.Health>}'s C{hooks}.
     """
 
+    @checked
     def __init__(self, reactor: Any, ring: Ring) -> None:
         """@param ring: the stage that keeps it, in the route that the alarms are of."""
         super().__init__(reactor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,13 +15,41 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgroupsock.primitives.arguments import typed
+from txgroupsock.primitives.arguments import checked, typed
 
 _log = Logger()
 
 
-def _encoded(passwords: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {name.encode(): each.encode() for name, each in passwords.items()}
+# RFC 6750 section 2.1; shorter ones are found by trying.
+_TOKEN = re.compile("[A-Za-z0-9._~+/-]{8,}=*")
+
+
+def tokenProblem(text: str) -> str | None:
+    """Why a text can be no token; L{None} if it can."""
+    if _TOKEN.fullmatch(text):
+        return None
+    return "a token has eight characters or more: letters, digits and -._~+/ (RFC 6750)"
+
+
+def checkTokens(name: str, tokens: Iterable[str]) -> None:
+    """
+    Texts that can be tokens.
+
+    @raise ValueError: one cannot; it is not told, lest it be in a log.
+    """
+    for place, token in enumerate(tokens):
+        problem = tokenProblem(token)
+        if problem is not None:
+            raise ValueError(f"{name}[{place}] is no token: {problem}")
+
+
+@checked
+def _passwords(known: Mapping[str, str]) -> Mapping[str, str]:
+    return known
+
+
+def _encoded(known: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): each.encode() for name, each in _passwords(known).items()}
 
 
 @implementer(ICredentialsChecker)
@@ -60,8 +89,7 @@ class Access:
     checker: ICredentialsChecker | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not all(self.tokens):
-            raise ValueError("a token that is empty would let everybody in; leave it out")
+        checkTokens("tokens", self.tokens)
 
     @property
     def isOpen(self) -> bool:

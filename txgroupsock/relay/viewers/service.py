@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
@@ -26,6 +26,7 @@ from txgroupsock.relay.viewers.status import ViewersStatus
 from txgroupsock.relay.viewers.tcp import StreamFactory
 from txgroupsock.relay.viewers.web import StreamRequest, StreamResource
 
+_USUAL: Final = ViewersModel()
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
 
@@ -45,7 +46,7 @@ class ViewerService(Service):
     def __init__(
         self,
         reactor: Any,
-        model: ViewersModel | None = None,
+        model: ViewersModel = _USUAL,
         inputs: SharedInputs | None = None,
         hooks: SharedHooks | None = None,
     ) -> None:
@@ -55,7 +56,7 @@ class ViewerService(Service):
         @param inputs: those of the routes of this process, to receive a group only once.
         @param hooks: those of the routes of this process, to tell of alarms in order.
         """
-        self.model = model or ViewersModel()
+        self.model = model
         self._reactor = GroupsockReactor(reactor)
         self._threads = Threads(self._reactor)
         self._turns = Turns(self._reactor)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from txgroupsock.relay.viewers.access import Access
+from txgroupsock.primitives.arguments import typed
+from txgroupsock.relay.viewers.access import Access, checkTokens
 
 
-@frozen
+@frozen(field_transformer=typed)
 class AdminModel:
     """
     A service for operators.
@@ -24,3 +25,6 @@ class AdminModel:
     tokens: tuple[str, ...] = field(default=(), repr=False)
     recordingFolders: tuple[str, ...] = ()
     hookHosts: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        checkTokens("tokens", self.tokens)
