@@ -14,6 +14,7 @@ from twisted.internet.endpoints import (
     quoteStringArgument,
     serverFromString,
 )
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IStreamClientEndpointStringParserWithReactor,
     IStreamServerEndpointStringParser,
@@ -138,6 +139,14 @@ WRONG = [
     ("keepalive:tcp", "the endpoint 'tcp' does not do"),
     (r"keepalive:unix\:/nowhere", "'unix:/nowhere' has no TCP connections to keep alive"),
 ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_anInterfaceThatIsNotThereHasARemedy(reactor: Any) -> None:
+    """Also one that an address names."""
+    text = r"keepalive:tcp6\:0\:interface=fe80\\\:\\\:1%nope"
+    with pytest.raises(CannotListenError, match=r"; 'ip address' lists the interfaces"):
+        await serverFromString(reactor, text).listen(Streams())
 
 
 @pytest.mark.parametrize(("text", "what"), WRONG)

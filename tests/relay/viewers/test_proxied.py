@@ -24,6 +24,8 @@ from tests.relay.viewers.support import (
     serving,
     soon,
 )
+from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.viewers import StreamModel, TCPModel
 
 BEHIND = f"haproxy:{ON_LOOPBACK}"
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % PATH
@@ -157,4 +159,17 @@ async def test_aSocketOnDiskIsNoOther(reactor: Any, tmp_path: Path) -> None:
             client.transport.write(header + GET)  # type: ignore[union-attr]
             assert (await client.head(reactor)).startswith(answer)
             await client.close(reactor)
+        assert service.status().refused == {"junk": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_aViewerWhoAsksForNothingMayWriteNoOtherThanAHeader(reactor: Any) -> None:
+    """What gets a stream by TCP is closed in the midst of it, with all that waits for it."""
+    news = StreamModel(InputModel.parse("udp://239.77.0.1:5077?interface=lo"))
+    async with serving(reactor, endpoints=(), tcp=(TCPModel(BEHIND, news),)) as service:
+        client = await connect(reactor, service)
+        await soon(reactor, lambda: service.status().viewers, "it is watched")
+        client.transport.write(NO_HEADERS[4])  # type: ignore[union-attr]
+        await client.answer(reactor)
+        await soon(reactor, lambda: not service.status().viewers, "it has gone")
         assert service.status().refused == {"junk": 1}
