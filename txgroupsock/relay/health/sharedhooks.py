@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
 from txgroupsock.ports.clock import steady
+from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.health.hooks import CommandHook, Hook, URLHook
 from txgroupsock.relay.health.model import HookModel
 
@@ -23,6 +24,7 @@ class SharedHooks:
         self._taken: dict[HookModel, tuple[tuple[Hook, ...], list[str]]] = {}
         self._finishing: set[Deferred[Any]] = set()
 
+    @checked
     def take(self, model: HookModel, user: str = "") -> tuple[Hook, ...]:
         """
         The hooks of a model; L{giveBack} has to follow.
@@ -37,6 +39,7 @@ class SharedHooks:
             hook.users = users
         return hooks
 
+    @checked
     def giveBack(self, model: HookModel, user: str = "") -> None:
         """
         Need the hooks of a model no more; of the alarms before, they still tell, but not for long
