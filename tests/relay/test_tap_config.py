@@ -156,7 +156,7 @@ def test_checkReadsKeys(
             ]
     assert ending("--check", f"--admin=ssl:443:privateKey={tmp_path}/nonesuch", capsys=capsys)
     monkeypatch.setattr("txgroupsock.relay.tap.PATIENCE", 0.05)
-    monkeypatch.setattr("txgroupsock.relay.endpoint.contentOf", lambda *_: over.wait(SECONDS))
+    monkeypatch.setattr("txgroupsock.relay.certificates.contentOf", lambda *_: over.wait(SECONDS))
     lines = refused("--check", "--admin=ssl:443").splitlines()
     over.set()
     assert len(lines) == 1
