@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections import Counter
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.web.resource import Resource
@@ -17,6 +19,7 @@ from tests.fuzz.pieces import Pieces
 from txgroupsock.ports.framing import FramedDatagrams
 from txgroupsock.ports.interleaving import InterleavedParser, InterleavingError
 from txgroupsock.relay.http import BoundedRequest, BoundedSite
+from txgroupsock.relay.proxied import ProxiedFactory
 from txgroupsock.relay.recording.blocks import Torn, framesIn
 from txgroupsock.relay.recording.frames import LINK_TYPES, Skipped, datagramIn
 from txgroupsock.relay.recording.recorded import CaptureError
@@ -159,3 +162,44 @@ def transportStreamFile(data: bytes) -> None:
 
 def _folder() -> str | None:
     return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+class _Reading(Protocol):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.read = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.read += data
+
+
+class _Behind(Factory):
+    """What listens behind a proxy."""
+
+    noisy = False
+    protocol = _Reading
+
+    def __init__(self) -> None:
+        self.refused: Counter[str] = Counter()
+
+
+def proxied(data: bytes) -> None:
+    """A header says addresses, or the connection is refused; however it was cut."""
+    results = []
+    for parts in ([data], _cut(data)):
+        behind = _Behind()
+        connection: Any = ProxiedFactory(behind).buildProtocol(None)  # type: ignore[no-untyped-call]
+        reading = connection.wrappedProtocol
+        transport = StringTransportWithDisconnection()
+        transport.protocol = connection
+        connection.makeConnection(transport)
+        for part in parts:
+            if transport.connected:
+                connection.dataReceived(part)
+        peer = connection.getPeer()
+        ip_address(peer.host)
+        assert 0 <= peer.port <= 0xFFFF
+        assert behind.refused["junk"] == (not transport.connected)
+        results.append((reading.read, str(peer), transport.connected))
+    assert results[0] == results[1]

@@ -46,6 +46,13 @@ TARGETS: Final[Mapping[str, tuple[Target, tuple[bytes, ...]]]] = {
         (b"$\1\0\3abcOPTIONS * RTSP/2.0\r\nContent-Length: 2\r\n\r\nhi$\0\0\0",),
     ),
     "framing": (streams.framing, (b"\0\3abc\0\0\0\1x",)),
+    "proxied": (
+        streams.proxied,
+        (
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\nGET",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\1\x13\x88\0\x50GET",
+        ),
+    ),
     "requests": (
         streams.requests,
         (b"GET /udp/239.1.1.1:5000 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",),
