@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from txgroupsock._version import __version__
+from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.top.fetch import DEFAULT_URL, NoStatus, Server
 from txgroupsock.relay.top.layout import plain
 from txgroupsock.relay.top.watcher import Watcher
@@ -74,11 +75,16 @@ def _watch(server: Server) -> int:
         return _say("this Python has no curses, as on Windows: use --once", 2)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _say("this is no terminal: use --once", 2)
+    status = 0
     try:
         run(Watcher(server))
     except NoTerminal as error:
         return _say(f"this terminal cannot show it ({error}): use --once", 2)
-    return 0
+    except SystemExit as ended:  # by a signal
+        status = int(ended.code or 0)
+    # Python can crash at its end if a thread, here the one that asks, still waits for something.
+    exitWith(status)
+    return status
 
 
 def _say(text: str, status: int) -> int:
