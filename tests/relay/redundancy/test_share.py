@@ -212,7 +212,7 @@ async def test_otherLegsGoOnWhereTheFormerWere(reactor: Any) -> None:
             assert +status.input.counters.dropped == {}
             report = status.input.redundancy
             assert report is not None
-            assert report.legs[1].used > 100  # of which some were before
+            assert report.legs[1].used >= 99  # all that it alone had before, at least
             assert len(listener.nowPayloads()) == 300
 
 
