@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory
 
 import txgroupsock
+from tests.test_arguments import openPort
 from txgroupsock import (
     Destination,
     Environment,
@@ -164,11 +165,8 @@ def sock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def opened(reactor: Any) -> Iterator[UDPPort]:
     """An open port."""
-    port = GroupsockReactor(reactor).listenUDP(0, DatagramProtocol(), "127.0.0.1")
-    try:
+    with openPort(reactor) as port:
         yield port
-    finally:
-        port.connectionLost()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

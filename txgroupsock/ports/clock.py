@@ -98,6 +98,12 @@ def steady(reactor: Any) -> Any:
     return getattr(reactor, "steadied", None) or SteadyReactor(reactor)
 
 
+def callOff(call: IDelayedCall | None) -> None:
+    """See to it that a call is not made, if there is one that has not been."""
+    if call is not None and call.active():
+        call.cancel()
+
+
 def exact(reactor: Any) -> Any:
     """
     A reactor as L{steady} has it, with a timer of its own if possible: a call is 0.1 ms late
@@ -308,8 +314,7 @@ class _Substitute:
         self._delayed = self._reactor.callLater(nanoseconds / 1e9, self._call)
 
     def close(self) -> None:
-        if self._delayed is not None and self._delayed.active():
-            self._delayed.cancel()
+        callOff(self._delayed)
 
 
 class Ticks(Protocol):

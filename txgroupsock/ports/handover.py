@@ -8,6 +8,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import AbstractDatagramProtocol
 
+from txgroupsock.ports.clock import callOff
 from txgroupsock.ports.delivery import Delivery, Piece, Receiving
 
 # Seconds in which a protocol that has never had the reactor turn gets the rest if it does so now.
@@ -108,8 +109,7 @@ class HandingOver:
 
     def _cancelInTurn(self) -> None:
         inTurn, self._inTurn = self._inTurn, None
-        if inTurn is not None and inTurn.active():
-            inTurn.cancel()
+        callOff(inTurn)
 
     def _handOverHeld(self) -> None:
         """Hand over what was kept when the port was paused, and read on."""

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgroupsock.ports.clock import callOff
 from txgroupsock.ports.delivery import Piece, Receiving
 from txgroupsock.ports.handover import HandingOver
 from txgroupsock.ports.pacing import WAKE_UPS, Pacer
@@ -314,8 +315,7 @@ class ReceivingTransport(HandingOver):
         self._resume = self.reactor.callLater(delay, self.resumeProducing)
 
     def _cancelResume(self) -> None:
-        if self._resume is not None and self._resume.active():
-            self._resume.cancel()
+        callOff(self._resume)
         self._resume = None
 
     def _receiveRaised(self, error: OSError, *, isFirst: bool) -> Failure | None:

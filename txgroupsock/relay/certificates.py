@@ -71,11 +71,15 @@ def checkTLS(given: Mapping[str, str]) -> None:
         ) from error
 
 
-def whyOpenSSL(error: BaseException) -> str:
-    """What an error of OpenSSL's, which may have none or several reasons, says."""
+def whyOpenSSL(error: BaseException, nothing: str = "there is nothing in it") -> str:
+    """
+    What an error of OpenSSL's, which may have none or several reasons, says.
+
+    @param nothing: what it says if it has none.
+    """
     reasons = error.args[0] if error.args else ()
-    if isinstance(reasons, list):  # each is library, function, reason
-        return ", ".join(str(reason[-1]) for reason in reasons) or "there is nothing in it"
+    if isinstance(reasons, list):  # of (library, function, reason)
+        return ", ".join(str(reason[-1]) for reason in reasons) or nothing
     return " ".join(str(error).split())
 
 

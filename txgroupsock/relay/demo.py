@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.counters import Counters, bitRate
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.input import UDPInput
@@ -104,8 +104,7 @@ class DemoService(Service):
         self.player.stop()
         if self._reporting.running:
             self._reporting.stop()
-        if self._ending is not None and self._ending.active():
-            self._ending.cancel()
+        callOff(self._ending)
         return self._settled(self._reactor.seconds() + _PATIENCE).addCallback(self._finish)
 
     def _settled(self, deadline: float) -> Deferred[None]:

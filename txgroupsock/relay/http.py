@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.halfclose import HalfCloseable
 from txgroupsock.relay.places import Places, originOf
 
@@ -148,7 +148,7 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Nothing is to be waited for any more."""
-        self._forgetDeadline()
+        callOff(self._deadline)
         HTTPChannel.connectionLost(self, reason)
         self.site.lost(self)
 
@@ -159,13 +159,9 @@ class BoundedConnection(HalfCloseable, HTTPChannel):
 
     def end(self) -> None:
         """Close the connection at once."""
-        self._forgetDeadline()
+        callOff(self._deadline)
         transport: Any = self.transport
         transport.abortConnection()
-
-    def _forgetDeadline(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
 
     def _tooLate(self) -> None:
         if not self.isHeld:

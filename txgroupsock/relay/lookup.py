@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives import IPAddress, parseAddress
 
 _MOST: Final = 16  # addresses of a name that are tried; a name server may send thousands
@@ -109,8 +109,7 @@ class HostLookup:
     def _wait(self, delay: float | None) -> None:
         """Ask again after some seconds, or not at all; what is under way is no news any more."""
         self._question = None
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        callOff(self._next)
         if delay is not None:
             self._next = self._reactor.callLater(delay, self._ask)
 

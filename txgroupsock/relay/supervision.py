@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.counters import Counters, counted
 from txgroupsock.relay.shares import Share
 from txgroupsock.relay.status import RouteStatus
@@ -370,8 +370,7 @@ class Worker:
         self._delay = min(2 * self._delay, self.longestDelay)
 
     def _cancelNext(self) -> None:
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        callOff(self._next)
 
     def _tryAgain(self) -> None:
         try:

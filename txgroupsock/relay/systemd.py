@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.workers import Workers
@@ -120,8 +120,7 @@ class SystemdService(Service):
     def stopService(self) -> None:
         """Say that it ends."""
         Service.stopService(self)
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
+        callOff(self._retry)
         if self._isReady:
             self._isReady = False
             self._renewing.stop()

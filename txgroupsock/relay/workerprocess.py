@@ -18,7 +18,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from txgroupsock.ports.clock import steady, unwrapped
+from txgroupsock.ports.clock import callOff, steady, unwrapped
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.plan import RouteModel
 from txgroupsock.relay.status import Pieces, RouteStatus
@@ -331,8 +331,7 @@ class WorkerProcess(Talk):
     def _exited(self, why: str) -> None:
         self._exit = why
         for each in (self._killing, self._reaping):
-            if each is not None and each.active():
-                each.cancel()
+            callOff(each)
         self._endIfAll()
 
     def _reap(self) -> None:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.relay.counters import counted
 from txgroupsock.relay.health.alarms import Alarm
@@ -85,7 +85,7 @@ class Hook:
         self._isClosed = True
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        self._letGo(self._finishing)
+        callOff(self._finishing)
         if self._running is not None and self._canEnd:
             self._end(self._running)
         return self._ended()
@@ -118,7 +118,7 @@ class Hook:
         return ended
 
     def _allEnded(self) -> None:
-        self._letGo(self._finishing)
+        callOff(self._finishing)
         awaiting, self._awaiting = self._awaiting, []
         for each in awaiting:
             each.callback(None)
@@ -145,18 +145,14 @@ class Hook:
     def _end(self, telling: Deferred[Any]) -> None:
         """Have what is under way end, and wait for that only so long."""
         self._canEnd = False
-        self._letGo(self._limit)
+        callOff(self._limit)
         self._limit = self._reactor.callLater(_ENDING, telling.cancel)
         self._stop(telling)
 
     def _over(self, result: Any) -> Any:
         self._canEnd = False
-        self._letGo(self._limit)
+        callOff(self._limit)
         return result
-
-    def _letGo(self, call: IDelayedCall | None) -> None:
-        if call is not None and call.active():
-            call.cancel()
 
     def _stop(self, telling: Deferred[Any]) -> None:
         """Stop what L{_start} has begun."""

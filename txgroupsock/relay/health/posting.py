@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
+from txgroupsock.relay.certificates import whyOpenSSL
+
 _PLAIN = ("wrong version number", "packet length too long", "record layer failure", "http request")
 
 
@@ -60,9 +62,7 @@ def whyNot(failure: Failure) -> str:
 
 
 def _ofTLS(error: Exception) -> str:
-    """OpenSSL's errors are (library, function, reason)."""
-    last = error.args[0] if error.args else ()
-    why = ", ".join(each[2] for each in last) if isinstance(last, list) else str(last)
+    why = whyOpenSSL(error, nothing="")
     if any(words in why for words in _PLAIN):
         return f"there is no TLS at this port ({why}): it may want http://"
     return f"TLS fails: {why}" if why else "TLS fails"

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.alarms import Alarm, Alarms
@@ -243,8 +243,7 @@ class Health(Stage):
             self._look()
 
     def _cancelLook(self) -> None:
-        if self._looking is not None and self._looking.active():
-            self._looking.cancel()
+        callOff(self._looking)
 
     def _look(self) -> None:
         if self._isLooking:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgroupsock.interfaces import IRunReceiver
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
@@ -209,8 +209,7 @@ class Ring(Stage):
     def _finish(self) -> None:
         """Enough has come after it was asked for."""
         end, self._end = self._end, None
-        if end is not None and end.active():
-            end.cancel()
+        callOff(end)
         if self._handing.running:
             self._handing.stop()
         written = self._written

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from txgroupsock.ports.clock import exact
+from txgroupsock.ports.clock import callOff, exact
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.teststream.latencies import Latencies
@@ -139,8 +139,7 @@ class Player:
     def stop(self) -> None:
         """Play no more."""
         following, self._next = self._next, None
-        if following is not None and following.active():
-            following.cancel()
+        callOff(following)
         ended, self._ended = self._ended, None
         if ended is not None:
             ended.callback(None)

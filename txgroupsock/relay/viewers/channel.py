@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.allowance import Sayings
@@ -217,8 +217,7 @@ class Channel:
 
     def _cancel(self) -> None:
         for call in (self._due, self._checkDue):
-            if call is not None and call.active():
-                call.cancel()
+            callOff(call)
         self._due = self._checkDue = None
         self._gathered.clear()
         self._size = self._datagrams = 0

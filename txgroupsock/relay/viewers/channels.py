@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 
-from txgroupsock.ports.clock import steady
+from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.health.model import HealthModel
@@ -265,8 +265,7 @@ class Channels:
 
     def _leave(self, wanted: StreamModel) -> None:
         found = self._opened.pop(wanted)
-        if found.leaving is not None and found.leaving.active():
-            found.leaving.cancel()
+        callOff(found.leaving)
         found.channel.whenEmpty = None
         closing = found.route.closeRoute()
         self._totals = self._totals.plus(found.status())
