@@ -165,7 +165,7 @@ class Groupsock:
     def output(self, data: bytes | bytearray | memoryview) -> int:
         """See L{IGroupsock}."""
         try:
-            return sum([self._send(data, each) for each in self._destinations])
+            return sum([self._send(data, destination) for destination in self._destinations])
         except TypeError as error:
             raise explained(error, Groupsock.output, data=data) from None
 

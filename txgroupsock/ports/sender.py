@@ -316,8 +316,8 @@ class SendingTransport:
     def writeTo(self, datagram: bytes | memoryview, *destinations: Destination) -> None:
         """See L{IRunTransport}."""
         try:
-            for each in destinations:
-                self._sender.sendRun(datagram, len(datagram), self._checked(each))
+            for destination in destinations:
+                self._sender.sendRun(datagram, len(datagram), self._checked(destination))
         except TypeError as error:
             raise explained(error, SendingTransport.writeTo, datagram=datagram) from None
 
@@ -325,8 +325,8 @@ class SendingTransport:
         """See L{IRunTransport}."""
         try:
             data, size = run.data, run.segmentSize
-            for each in destinations:
-                self._sender.sendRun(data, size, self._checked(each))
+            for destination in destinations:
+                self._sender.sendRun(data, size, self._checked(destination))
         except (AttributeError, TypeError) as error:
             raise explained(error, SendingTransport.writeRun, run=run) from None
 

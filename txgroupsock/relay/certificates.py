@@ -90,7 +90,7 @@ def _shakeHands(ssl: Any, context: Any) -> None:
     @param ssl: C{OpenSSL.SSL}.
     @raise Exception: an C{Error} of that; it cannot.
     """
-    server, client = (ssl.Connection(each) for each in (context, ssl.Context(ssl.TLS_METHOD)))
+    server, client = (ssl.Connection(end) for end in (context, ssl.Context(ssl.TLS_METHOD)))
     server.set_accept_state()
     client.set_connect_state()
     for _ in range(_FLIGHTS):

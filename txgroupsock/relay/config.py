@@ -71,7 +71,7 @@ class ConfigurationError(Restorable, ValueError):
 
     def __init__(self, problems: Iterable[Problem], more: Iterable[Problem] = ()) -> None:
         """@param more: what is told after all others."""
-        self.problems = (*sorted(problems, key=lambda each: each.line or 0), *more)
+        self.problems = (*sorted(problems, key=lambda problem: problem.line or 0), *more)
         super().__init__("\n".join(str(each) for each in self.problems))
 
 
@@ -155,7 +155,7 @@ def checkedDocument(
     except WrongDocument as wrong:
         at = lines()
         problems = [Problem(name, at.get(path), written(path), why) for path, why in wrong.found]
-        more = [Problem(name, None, "", each) for each in wrong.more]
+        more = [Problem(name, None, "", text) for text in wrong.more]
     raise ConfigurationError(problems, more)
 
 

@@ -106,12 +106,12 @@ class Endpoint:
     @classmethod
     def _keepingAlive(cls, text: str, parts: list[tuple[str | None, str]]) -> Endpoint:
         # A colon in a name: what it belongs to is an endpoint with "=" in it.
-        inners = [each for name, each in parts if name is None]
-        inners += [f"{name}={each}" for name, each in parts if name is not None and ":" in name]
+        inners = [value for name, value in parts if name is None]
+        inners += [f"{name}={value}" for name, value in parts if name is not None and ":" in name]
         options: dict[str, str] = {}
-        for name, each in parts:
+        for name, value in parts:
             if name is not None and ":" not in name:
-                _give(options, name, each)
+                _give(options, name, value)
         if len(inners) != 1:
             raise ValueError(
                 "keepalive takes one endpoint, with its colons quoted, as in "
@@ -131,7 +131,7 @@ class Endpoint:
             return self.text
         inner = () if self.inner is None else (_quoted(str(self.inner)),)
         return ":".join(
-            [self.kind, *inner, *(f"{name}={_quoted(each)}" for name, each in self.given.items())]
+            [self.kind, *inner, *(f"{name}={_quoted(value)}" for name, value in self.given.items())]
         )
 
     @property
@@ -318,15 +318,15 @@ def _partsOf(text: str) -> Iterator[tuple[str | None, str]]:
 def _givenIn(parts: list[tuple[str | None, str]], names: tuple[str, ...]) -> dict[str, str]:
     given: dict[str, str] = {}
     unnamed = iter(names)
-    for number, (name, each) in enumerate(parts):
-        if number and name is None and not each:
+    for number, (name, value) in enumerate(parts):
+        if number and name is None and not value:
             raise ValueError(r"a colon that belongs to a value is quoted, as in interface=\:\:1")
         key = next(unnamed, None) if name is None else name
         if key is None:
-            raise ValueError(f"there is too much: {each!r}")
+            raise ValueError(f"there is too much: {value!r}")
         if key not in names:
             raise ValueError(f"it has no {key!r}; there are {', '.join(names)}")
-        _give(given, key, each)
+        _give(given, key, value)
     return given
 
 
@@ -340,11 +340,11 @@ def _check(kind: str, given: Mapping[str, str]) -> None:
     needed = _NEEDED[kind]
     if needed not in given:
         raise ValueError(f"its {needed} is missing")
-    for name, each in given.items():
+    for name, value in given.items():
         shape, words = _SHAPES.get(name, (".+", "it is empty"))
-        isWrong = not re.fullmatch(shape, each, re.DOTALL)
-        if isWrong or (name == "port" and int(each) > 0xFFFF):
-            raise ValueError(f"{name}={each}: {words}")
+        isWrong = not re.fullmatch(shape, value, re.DOTALL)
+        if isWrong or (name == "port" and int(value) > 0xFFFF):
+            raise ValueError(f"{name}={value}: {words}")
     checkAddress(given.get("interface", ""))
     if kind == "systemd" and ("index" in given) == ("name" in given):
         raise ValueError("it has either an index or a name")

@@ -120,9 +120,9 @@ class Monitor:
         routes: dict[str, _T] = {}
         isReady = True
         for route in await self._running():
-            each, made = await self.turns.made(self._making(route, make))
-            routes[each.name] = made
-            isReady = isReady and bool(each.input.state)
+            known, made = await self.turns.made(self._making(route, make))
+            routes[known.name] = made
+            isReady = isReady and bool(known.input.state)
         for model in configuration.relay.disabled:
             routes[model.name] = await self.turns.made(make(_disabled(model)))
         ordered = [routes.pop(name) for name in configuration.names if name in routes]
@@ -325,8 +325,8 @@ def _disabled(route: RouteModel) -> dict[str, Any]:
 def _viewersText(viewers: dict[str, Any]) -> Work[str]:
     """What is told of viewers, as JSON in one line."""
     channels = []
-    for each in viewers.pop("channels"):
-        channels.append((yield from _text(each, "viewers")))
+    for channel in viewers.pop("channels"):
+        channels.append((yield from _text(channel, "viewers")))
         yield
     return f'{_dumps(viewers)[:-1]},"channels":[{",".join(channels)}]}}'
 

@@ -149,9 +149,11 @@ class Relay:
         @raise RuntimeError: the relay has been closed meanwhile.
         """
         before = self.model.routes if self.model is not None else ()
-        known = {each.record.folder for each in before if each.record is not None}
-        wanted = dict.fromkeys(each.record.folder for each in model.routes if each.record)
-        for folder in (each for each in wanted if each not in known):
+        known = {route.record.folder for route in before if route.record is not None}
+        wanted = dict.fromkeys(route.record.folder for route in model.routes if route.record)
+        for folder in wanted:
+            if folder in known:
+                continue
             check = partial(checkFolder, Path(folder))
             self._checking = self._threads.run(check, FOLDER_TIME)
             try:

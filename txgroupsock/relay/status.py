@@ -100,7 +100,7 @@ class RouteStatus:
         cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
     ) -> Work[RouteStatus]:
         """The same, some parts at a time; what is counted is that of one moment."""
-        parts = [(each, each.counters.copy()) for each in (incoming, *stages, *outputs)]
+        parts = [(part, part.counters.copy()) for part in (incoming, *stages, *outputs)]
         health = healthOf(stages)
         ends = yield from inPieces(lambda part: EndStatus.of(*part), parts)
         return cls.ofEnds(ends, len(stages), name, health)
@@ -174,7 +174,7 @@ class RouteStatus:
         head = {"name": self.name, "stages": len(self.stages), "health": self.health}
         ends = self.ends
         for at in range(0, len(ends), PIECE):
-            yield {**head, "ends": [asdict(each) for each in ends[at : at + PIECE]]}
+            yield {**head, "ends": [asdict(end) for end in ends[at : at + PIECE]]}
             head = {}
 
 
@@ -195,7 +195,7 @@ class Pieces:
         @raise ValueError: it is none, or there are too many; or C{TypeError}, C{LookupError} or
             C{AttributeError}.
         """
-        ends = [_endOf(each) for each in piece["ends"]]
+        ends = [_endOf(end) for end in piece["ends"]]
         self._count += len(ends)
         if self._count > self.most:
             raise ValueError("there is no end to it")
@@ -209,7 +209,7 @@ class Pieces:
         """All of it; what is added from now on is of another time."""
         heads, ends = self._heads, self._ends
         self.__init__()  # type: ignore[misc]
-        return [RouteStatus.ofEnds(each, *head) for each, head in zip(ends, heads, strict=True)]
+        return [RouteStatus.ofEnds(ofOne, *head) for ofOne, head in zip(ends, heads, strict=True)]
 
 
 def healthOf(stages: Iterable[Any]) -> dict[str, Any] | None:

@@ -333,7 +333,7 @@ class Worker:
         final, known = self.placed, self.known
         reason = process.problem if process is not None and process.problem else f"it {why}"
         self._why = f"worker {self.number} is not running: {reason}"
-        self._before, self._told = [each.closed(self._why) for each in known], Told()
+        self._before, self._told = [route.closed(self._why) for route in known], Told()
         if self._isDecided:
             self._takeOver()
         self._settled()

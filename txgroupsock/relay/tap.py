@@ -284,7 +284,7 @@ class Options(usage.Options):
         try:
             return configurationOf(document)
         except WrongDocument as wrong:
-            lines = [_inOptions(*each) for each in wrong.found] + wrong.more
+            lines = [_inOptions(*problem) for problem in wrong.found] + wrong.more
             raise StartError("\n".join(lines)) from None
 
 
@@ -301,13 +301,13 @@ def _checkFiles(configuration: Configuration) -> None:
     @raise StartError: they cannot be used, or not read in time.
     """
     viewers = configuration.viewers
-    endpoints = [*viewers.endpoints, *(each.endpoint for each in viewers.tcp)]
+    endpoints = [*viewers.endpoints, *(stream.endpoint for stream in viewers.tcp)]
     endpoints += configuration.admin.endpoints
     try:
-        found = within(PATIENCE, lambda: [fileProblem(each) for each in endpoints])
+        found = within(PATIENCE, lambda: [fileProblem(endpoint) for endpoint in endpoints])
     except TookTooLong as error:
         raise StartError(f"keys and certificates: {error}") from None
-    problems = [each for each in found if each is not None]
+    problems = [problem for problem in found if problem is not None]
     if problems:
         raise StartError("\n".join(problems))
 

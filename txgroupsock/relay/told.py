@@ -27,7 +27,7 @@ class Told:
         @raise ValueError: these are counters of other routes.
         """
         if self._routes is not None:
-            if len(counters) != sum(each.size for each in self._routes):
+            if len(counters) != sum(route.size for route in self._routes):
                 raise ValueError("counters of other routes")
             self._newer = counters
 

@@ -351,8 +351,8 @@ class WorkerProcess(Talk):
     def _end(self) -> None:
         self._events.ended(self._exit)
         answers, self._answers = self._answers, {}
-        for each in answers.values():
-            each.errback(ConnectionError(f"worker {self._number} {self._exit}"))
+        for answer in answers.values():
+            answer.errback(ConnectionError(f"worker {self._number} {self._exit}"))
 
     def _closePipes(self) -> None:
         for each in (self._reading, self._writing):

@@ -113,8 +113,8 @@ class Workers:
 
     def counters(self) -> Iterator[tuple[str, list[Counters]]]:
         """See L{IRelay}."""
-        several = [each.counters() for each in self.workers]
-        for _, name, counters in merge(*several, key=lambda each: each[0]):
+        several = [worker.counters() for worker in self.workers]
+        for _, name, counters in merge(*several, key=lambda route: route[0]):
             yield name, counters
 
     def change(self, model: RelayModel) -> Deferred[Outcome]:
@@ -221,4 +221,4 @@ class Workers:
 def _inOrder(shares: Sequence[list[Placed]]) -> list[RouteStatus]:
     """The routes of all workers as they were given."""
     placed = [each for share in shares for each in share]
-    return [route for _, route in sorted(placed, key=lambda each: each[0])]
+    return [route for _, route in sorted(placed, key=lambda route: route[0])]

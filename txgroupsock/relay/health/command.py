@@ -91,13 +91,13 @@ class RunningCommand:
         secret of its arguments or a URL's.
         """
         text = self._said.decode("utf-8", "replace")
-        for each in sorted(self._command[1:], key=len, reverse=True):
-            for secret in (each, each.partition("=")[2]):
+        for argument in sorted(self._command[1:], key=len, reverse=True):
+            for secret in (argument, argument.partition("=")[2]):
                 if len(secret) >= _SHORT:
                     text = text.replace(secret, MORE)
         text = _CREDENTIALS.sub(MORE, text)
-        lines = [" ".join(_printable(each).split()) for each in text.splitlines()]
-        lines = [each for each in lines if each]
+        lines = [" ".join(_printable(line).split()) for line in text.splitlines()]
+        lines = [line for line in lines if line]
         shown = " | ".join(lines[:_MOST_LINES])
         isMore = len(shown) > _MOST_SHOWN or len(lines) > _MOST_LINES
         return shown[:_MOST_SHOWN] + f" {MORE}" * (isMore or len(self._said) >= _MOST_SAID)
@@ -180,4 +180,4 @@ def _isThere(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(character if character.isprintable() else " " for character in text)

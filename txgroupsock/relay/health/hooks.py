@@ -120,8 +120,8 @@ class Hook:
     def _allEnded(self) -> None:
         callOff(self._finishing)
         awaiting, self._awaiting = self._awaiting, []
-        for each in awaiting:
-            each.callback(None)
+        for ended in awaiting:
+            ended.callback(None)
 
     def _next(self) -> None:
         if not self._waiting:

@@ -50,7 +50,7 @@ class SharedHooks:
             users.remove(user)
             return
         del self._taken[model]  # whose they were is said yet of what they do not tell
-        finishing = gatherResults([each.finish() for each in hooks])
+        finishing = gatherResults([hook.finish() for hook in hooks])
         self._finishing.add(finishing)
         finishing.addBoth(lambda _: self._finishing.discard(finishing))
 

@@ -49,7 +49,7 @@ def _passwords(known: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _encoded(known: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {name.encode(): each.encode() for name, each in _passwords(known).items()}
+    return {name.encode(): password.encode() for name, password in _passwords(known).items()}
 
 
 @implementer(ICredentialsChecker)

@@ -233,5 +233,5 @@ class Channel:
     def makingStatus(self) -> Work[ChannelStatus]:
         """The same, some of its viewers at a time: who goes meanwhile is still among them."""
         gone, counters, backlog = self._gone, self.counters.copy(), self._backlog.size
-        viewers = yield from inPieces(lambda each: each.status(), (*self._live, *self._behind))
+        viewers = yield from inPieces(lambda viewer: viewer.status(), (*self._live, *self._behind))
         return gone.during(counters, backlog, tuple(viewers))

@@ -293,7 +293,7 @@ class Channels:
         # Those of somebody else's routes count on where they are no longer offered.
         for status in (*others.values(), *opened):
             totals = totals.plus(status)
-        return (*(others[each] for each in offered), *opened), totals
+        return (*(others[channel] for channel in offered), *opened), totals
 
     def counters(self) -> list[tuple[str, Counters]]:
         """Of each channel that is open: its name, and what has come in."""

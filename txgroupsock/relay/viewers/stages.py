@@ -116,7 +116,7 @@ class _Plain:
         self.source = source
         starts = (bytes((_PLAIN, source[0] | marker)) for marker in (0, 0x80))
         self._starts = {
-            int.from_bytes(each, "big") for each in starts if not isRTCP(memoryview(each))
+            int.from_bytes(start, "big") for start in starts if not isRTCP(memoryview(start))
         }
         self._ssrc = int.from_bytes(source[1:], "big")
         self._layouts: dict[tuple[int, int], struct.Struct] = {}

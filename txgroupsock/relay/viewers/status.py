@@ -188,8 +188,8 @@ class ViewersStatus:
         """The same, some viewers at a time."""
         limits = self.limits
         channels = []
-        for each in self.channels:
-            channels.append((yield from each.makingJSON()))
+        for channel in self.channels:
+            channels.append((yield from channel.makingJSON()))
             yield
         return {
             "listening": list(self.listening),
