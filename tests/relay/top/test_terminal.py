@@ -223,7 +223,7 @@ async def test_signalsEndItInOrder(reactor: Any, tmp_path: Path, signal: int, st
 @pytest.mark.parametrize("term", ["", "no-such-terminal"])
 @pytest_twisted.ensureDeferred
 async def test_anUnknownTerminalIsOneLine(reactor: Any, tmp_path: Path, term: str) -> None:
-    """What curses does not know is said in one line, and what to do instead."""
+    """What curses does not know is said in one line, and what to do instead; nothing is asked."""
     async with (
         serving(reactor, document()) as server,
         running(reactor, tmp_path, server.url, columns=200, TERM=term) as terminal,
@@ -232,3 +232,4 @@ async def test_anUnknownTerminalIsOneLine(reactor: Any, tmp_path: Path, term: st
         assert f"groupsock-top: this terminal cannot show it (TERM={term}: " in terminal.text
         assert "use --once" in terminal.text
         assertRestored(terminal, 2)
+        assert server.resource.asked == {}

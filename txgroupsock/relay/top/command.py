@@ -75,15 +75,19 @@ def _watch(server: Server) -> int:
         return _say("this Python has no curses, as on Windows: use --once", 2)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _say("this is no terminal: use --once", 2)
-    status = 0
+    status = 1  # of what nobody has foreseen
     try:
         run(Watcher(server))
+        status = 0
     except NoTerminal as error:
-        return _say(f"this terminal cannot show it ({error}): use --once", 2)
+        status = _say(f"this terminal cannot show it ({error}): use --once", 2)
+    except KeyboardInterrupt:
+        status = 130
     except SystemExit as ended:  # by a signal
         status = int(ended.code or 0)
-    # Python can crash at its end if a thread, here the one that asks, still waits for something.
-    exitWith(status)
+    finally:
+        # Python can crash at its end if a thread, here the one that asks, waits for something.
+        exitWith(status)
     return status
 
 

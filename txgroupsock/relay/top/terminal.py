@@ -61,12 +61,12 @@ def run(watcher: Watcher, environment: Any = os.environ) -> None:
     @raise SystemExit: a signal asked it to end.
     """
     locale.setlocale(locale.LC_ALL, "")
-    watcher.start()
-    try:
-        with _signals(), _screen() as window:
+    with _signals(), _screen() as window:
+        watcher.start()
+        try:
             _loop(window, watcher, _styles(environment))
-    finally:
-        watcher.stop()
+        finally:
+            watcher.stop()
 
 
 def _loop(window: Any, watcher: Watcher, styles: dict[Style, int]) -> None:
