@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, send, url
 from txgroupsock.ports.udp import RUN_LATENCY
@@ -18,6 +20,7 @@ from txgroupsock.relay.plan import RelayModel, RouteRequest
 from txgroupsock.relay.relay import Relay
 from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import InputShare
+from txgroupsock.relay.turns import Turns
 
 HOST = "127.0.0.1"
 NOWHERE = "udp://127.0.0.1:9"
@@ -133,6 +136,58 @@ async def test_anotherInputKeepsTheOutputs(reactor: Any) -> None:
             assert relay.routes == (route,)
             assert route.outputs == outputs
             assert route.input.counters.datagrams == outputs[0].counters.datagrams == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_manyNewRoutesKeepNoStreamWaiting(
+    reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs goes on between the openings of what is new, which has nothing of it."""
+    monkeypatch.setattr(Turns, "most", 0.0)  # each of them has a turn of its own
+    port, passed = freePort(), []
+    with Listener(reactor, HOST) as listener:
+        kept = (url(HOST, port), [url(HOST, listener.port)])
+        async with relaying(reactor, kept) as relay:
+            [output] = relay.routes[0].outputs
+            news = [(url(HOST, freePort()), [NOWHERE]) for _ in range(20)]
+            outcomes: list[Outcome] = []
+            relay.change(modelOf(kept, *news)).addCallback(outcomes.append)
+            while not outcomes:
+                send(b"on", HOST, port)
+                passed.append(output.counters.datagrams)
+                await deferLater(reactor, 0.0)
+            assert str(outcomes[0]) == "1 unchanged, 20 opened"
+            assert len(set(passed)) >= 10, passed
+            assert all(each.input.counters.datagrams == 0 for each in relay.routes[1:])
+
+
+@pytest_twisted.ensureDeferred
+async def test_aRelayMayBeClosedWhileMuchIsOpened(
+    reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has been opened by then is closed again, and the change says why it has failed."""
+    monkeypatch.setattr(Turns, "most", 0.0)
+    ports = [freePort() for _ in range(20)]
+    async with relaying(reactor, (url(HOST, freePort()), [NOWHERE])) as relay:
+        changing = relay.change(modelOf(*((url(HOST, each), [NOWHERE]) for each in ports)))
+        while not isTaken(ports[0]):
+            await deferLater(reactor, 0.0)
+        assert not isTaken(ports[-1])
+        closing = relay.closeRelay()
+        with pytest.raises(RuntimeError, match="the relay was closed before the change was made"):
+            await changing
+        await closing
+        assert not any(map(isTaken, ports))
+
+
+def isTaken(port: int) -> bool:
+    """Whether a socket has it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((HOST, port))
+        except OSError:
+            return True
+    return False
 
 
 @pytest_twisted.ensureDeferred

@@ -154,6 +154,7 @@ async def test_aChangeWaitsForTheDecision(reactor: Any) -> None:
     before, after = freePort(), freePort()
     worker, pipe = opened(before)
     told(worker, "change", number=1, routes=[routeTo(after)])
+    await until(reactor, pipe.messages)
     assert pipe.messages() == [{"kind": "prepared", "number": 1}]
     for port in (before, after):
         with pytest.raises(OSError, match="in use"), socket.socket(type=socket.SOCK_DGRAM) as sock:

@@ -25,6 +25,7 @@ from txgroupsock.relay.route import Route
 from txgroupsock.relay.sharing import SharedInputs, isShare
 from txgroupsock.relay.status import RouteStatus
 from txgroupsock.relay.threads import Threads, TookTooLong
+from txgroupsock.relay.turns import Turns
 
 _SPARE_FILES = 64  # of Python, Twisted and what else is in the process
 
@@ -43,8 +44,9 @@ class Relay:
         self.routes = tuple(routes)
         self.model: RelayModel | None = None
         self._inputs: SharedInputs | None = None
-        self._hooks: SharedHooks | None = None
+        self._hooks: Any = None
         self._threads: Any = None
+        self._turns: Any = None
         self._reactor: Any = None
         self._isOpen = False
         self._checking: Deferred[None] | None = None
@@ -70,7 +72,7 @@ class Relay:
         hooks = hooks or SharedHooks(reactor)
         relay = cls([Route.of(reactor, each, inputs, hooks) for each in model.routes])
         relay.model, relay._inputs, relay._reactor = model, inputs, reactor
-        relay._hooks, relay._threads = hooks, Threads(reactor)
+        relay._hooks, relay._threads, relay._turns = hooks, Threads(reactor), Turns(reactor)
         return relay
 
     def openRelay(self) -> list[RouteStatus]:
@@ -127,7 +129,7 @@ class Relay:
         if not self._isOpen:
             raise RuntimeError("this relay is not open, so nothing can be changed in it")
         await self._checkFolders(model)
-        change = Change(self._reactor, inputs, self.routes, model, self._hooks)
+        change = Change(self._reactor, inputs, self.routes, model, self._hooks, self._turns)
         allowOpenFiles(_SPARE_FILES + _filesOf(self.routes) + change.news)
         await change.openNew(lambda: self._isOpen)
         try:
