@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 
 import pytest
 
+from tests.starting import TWISTD, startProgram
 from txgroupsock.testing.namespaces import PATH, Namespace
 
 TIMEOUT = 20.0
@@ -33,12 +32,7 @@ class Program:
 
     def __enter__(self) -> Program:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         with self._host:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
+            self._process = startProgram(list(self._command))
         return self
 
     def __exit__(
@@ -98,8 +92,7 @@ class Program:
 
 def twistd(*arguments: str) -> list[str]:
     """The command line of a relay in the foreground, in this environment's Python."""
-    script = Path(sys.executable).with_name("twistd")
-    return [sys.executable, str(script), "-n", "--pidfile=", "groupsock-relay", *arguments]
+    return [sys.executable, TWISTD, "-n", "--pidfile=", "groupsock-relay", *arguments]
 
 
 def needs(program: str) -> str:

@@ -12,7 +12,6 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from tests.starting import TWISTD, startProgram
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.interfaces import IRelayOutput
@@ -308,20 +308,13 @@ class Twistd:
         @param through: Python to run first in the process that becomes twistd.
         """
         self.pidFile = folder / "twistd.pid"
-        script = str(Path(sys.executable).with_name("twistd"))
-        command = [sys.executable, script, f"--pidfile={self.pidFile}", *options]
+        command = [sys.executable, TWISTD, f"--pidfile={self.pidFile}", *options]
         command += ["groupsock-relay", *arguments]
         if through:
             become = f"import os, sys\n{through}\nos.execv(sys.argv[1], sys.argv[1:])"
             command = [sys.executable, "-c", become, *command]
         self.text = ""
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        self._process = startProgram(command, folder)
 
     def __enter__(self) -> Twistd:  # noqa: PYI034 - as above
         return self

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -16,6 +15,8 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+
+from tests.starting import TWISTD, startProgram
 
 SECONDS = 30.0
 ROUND = (1 << 33) * 300
@@ -33,16 +34,10 @@ class Tool:
         self, folder: Path, name: str, *arguments: str, options: tuple[str, ...] = ("-n",)
     ) -> None:
         """@param options: of twistd itself."""
-        script = str(Path(sys.executable).with_name("twistd"))
         self.said = ""
         self._out = b""
-        self._process = subprocess.Popen(
-            [sys.executable, script, *options, name, *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        command = [sys.executable, TWISTD, *options, name, *arguments]
+        self._process = startProgram(command, folder, isOneText=False)
 
     def __enter__(self) -> Tool:  # noqa: PYI034 - Self is new in Python 3.11
         return self
