@@ -41,6 +41,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
+def statesIn(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """Of each file that is there, what a change of it would change; not when it was read."""
+    states = ((each, each.lstat()) for each in folder.iterdir())
+    return {each: (state.st_ino, state.st_mode, state.st_mtime_ns) for each, state in states}
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -60,12 +66,12 @@ async def test_whatFailsIsUndone(
 ) -> None:
     """What is in the way is named and left as it is; once it has gone, the same can be opened."""
     make(path)
-    before = {each: each.lstat() for each in path.parent.iterdir()}
+    before = statesIn(path.parent)
     listening = Listening(reactor, f"{kind}:{path}", Factory(), "")
     with pytest.raises(ListenError, match=words) as caught:
         await listening.open()
     assert len(str(caught.value).splitlines()) == 1
-    assert {each: each.lstat() for each in path.parent.iterdir()} == before
+    assert statesIn(path.parent) == before
     for each in before:
         each.rmdir() if each.is_dir() else each.unlink()
     await listening.open()
