@@ -88,7 +88,13 @@ class Simulation:
 
     def __attrs_post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.guard = EchoGuard(self._forward, self.counters, "input", self.chance.random)
+        self.guard = EchoGuard(self.counters, "input", self.chance.random)
+
+    def admit(self, run: Run) -> None:
+        """Have all of a run that may be relayed taken by all ways."""
+        parts = self.guard.newOf(run)
+        for part in [run] if parts is None else parts:
+            self._forward(part)
 
     def _forward(self, run: Run) -> None:
         now = self.clock.seconds()
@@ -119,7 +125,7 @@ class Simulation:
             taken = [self._queue.popleft() for _ in range(count)]
             self.arrived += count
             for run in runsOf(taken, now):
-                self.guard.admit(run)
+                self.admit(run)
 
     def copies(self, since: float = 0.0) -> Counter[bytes]:
         """How often each datagram was relayed from some time on."""

@@ -372,16 +372,16 @@ def test_oneSenderCostsNothing() -> None:
     simulation = Simulation()
     simulation.run(1, stream(count=10))
     guard = simulation.guard
-    assert guard._only == SOURCE
+    assert guard.only == SOURCE
     assert guard._crowd is None
 
 
 def test_fewOfALongRunAreLookedAt() -> None:
     """However long the runs of several senders, eight datagrams of each are looked at."""
-    guard = EchoGuard(lambda _: None, Counters(), "input")
+    guard = EchoGuard(Counters(), "input")
     for number in range(100):
         data = b"".join(b"%08d" % (50 * number + index) for index in range(50))
-        guard.admit(Run(memoryview(data), 8, host(number % 2), number / 1000))
+        guard.newOf(Run(memoryview(data), 8, host(number % 2), number / 1000))
     assert guard._crowd is not None
     assert len(guard._crowd._young) <= 100 * Crowd.sampled
 
@@ -391,17 +391,12 @@ def test_aFloodOfSendersNeedsNoMemory(content: bytes | None) -> None:
     """Any number of senders, of one datagram or of any number of them, is relayed, and what is
     remembered of them has a limit.
     """
-    relayed = 0
-
-    def forward(run: Run) -> None:
-        nonlocal relayed
-        relayed += len(run)
-
-    guard = EchoGuard(forward, Counters(), "input")
+    guard, relayed = EchoGuard(Counters(), "input"), 0
     for number in range(100_000):
         data = content or b"%d" % number
         sender = (f"10.1.{number % 90}.{number % 250}", number % 60_000)
-        guard.admit(Run(memoryview(data), len(data), sender, number / 40_000))
+        parts = guard.newOf(Run(memoryview(data), len(data), sender, number / 40_000))
+        relayed += 1 if parts is None else len(parts)
     assert relayed == 100_000
     crowd = guard._crowd
     assert crowd is not None
@@ -414,12 +409,12 @@ def test_aFloodOfSendersNeedsNoMemory(content: bytes | None) -> None:
 
 def test_echoesAreFew() -> None:
     """However many senders repeat what others send, a limited number is kept and logged."""
-    guard = EchoGuard(lambda _: None, Counters(), "input", lambda: 0.0)
+    guard = EchoGuard(Counters(), "input", lambda: 0.0)
     with loggedLines() as lines:
         for number in range(3 * 60):
             for sender in [SOURCE, *[host(number // 3)] * Crowd.mostCopies]:
                 data = b"%d" % number
-                guard.admit(Run(memoryview(data), len(data), sender, number / 100))
+                guard.newOf(Run(memoryview(data), len(data), sender, number / 100))
     assert len(guard.echoes) == Crowd.mostEchoes
     assert len(lines) == Crowd.mostEchoes
 
@@ -464,7 +459,7 @@ def test_nothingIsLostWithoutALoop(sent: list[tuple[Sender, bytes, float]]) -> N
     for sender, data, pause in sent:
         simulation.clock.advance(pause)
         for run in runsOf([(sender, data)], simulation.clock.seconds()):
-            simulation.guard.admit(run)
+            simulation.admit(run)
     dropped = simulation.counters.dropped["loop"]
     assert len(simulation.relayed) + dropped == len(sent)
     if not dropped:

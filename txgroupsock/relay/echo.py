@@ -7,7 +7,7 @@ import random
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attrs import define, evolve, field
 from twisted.logger import Logger
@@ -20,27 +20,24 @@ Sender = tuple[str, int]
 
 class EchoGuard:
     """
-    Stands between an input and what is done with its runs, and stops loops (L{Crowd}).
+    Says what of an input's runs may be relayed, so that loops stop (L{Crowd}).
 
-    While one sender sends, it only passes the runs on.  Nothing is ever held or reordered.
+    While one sender sends, that is all.  Nothing is ever held or reordered.
+
+    @ivar only: the sender that has been the only one for long, if there is one; all of its runs
+        may be relayed.
     """
 
     def __init__(
-        self,
-        forward: Callable[[Run], Any],
-        counters: Counters,
-        name: object,
-        random: Callable[[], float] = random.random,
+        self, counters: Counters, name: object, random: Callable[[], float] = random.random
     ) -> None:
         """
-        @param forward: gets what passes, while L{admit} runs.
-        @param counters: what is dropped is counted there, as C{"loop"}.
+        @param counters: what may not be relayed is counted there, as C{"loop"}.
         @param name: what its input is called in the log.
         @param random: from 0 to 1; when a datagram is watched.
         """
-        self._forward = forward
+        self.only: Sender | None = None
         self._made = counters, name, random
-        self._only: Sender | None = None
         self._crowd: Crowd | None = None
 
     @property
@@ -48,30 +45,25 @@ class EchoGuard:
         """The senders that are part of a loop now."""
         return [] if self._crowd is None else [each.sender for each in self._crowd.echoes.values()]
 
-    def admit(self, run: Run) -> None:
-        """Take a run that has arrived; all of it that may is passed on now."""
-        if run.sender == self._only:
-            self._forward(run)
-        elif self._only is None and self._crowd is None:
-            self._only = run.sender
-            self._forward(run)
-        else:
-            crowd = self._crowd
-            if crowd is None:
-                crowd = self._crowd = Crowd(self._only, *self._made)
-                self._only = None
-            parts = crowd.newOf(run)
-            if parts is None:
-                self._forward(run)
-            else:
-                for part in parts:
-                    self._forward(part)
-            if crowd.isOver:
-                self._only, self._crowd = run.sender, None
+    def newOf(self, run: Run) -> list[Run] | None:
+        """What of a run is to be relayed, in order, not copied; L{None}: all of it."""
+        crowd = self._crowd
+        if run.sender == self.only:
+            return None
+        if crowd is None:
+            if self.only is None:
+                self.only = run.sender
+                return None
+            crowd = self._crowd = Crowd(self.only, *self._made)
+            self.only = None
+        parts = crowd.newOf(run)
+        if crowd.isOver:
+            self.only, self._crowd = run.sender, None
+        return parts
 
     def close(self) -> None:
         """Forget everything; for when the input closes."""
-        self._only = self._crowd = None
+        self.only = self._crowd = None
 
 
 @define(eq=False)

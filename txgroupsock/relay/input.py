@@ -65,7 +65,7 @@ class UDPInput(DatagramProtocol):
     noisy = False  # Twisted would log when it starts and stops
 
     _log = Logger()
-    _receiver: IRunReceiver
+    _receivers: tuple[IRunReceiver, ...] = ()
 
     @checked
     def __init__(
@@ -103,7 +103,7 @@ class UDPInput(DatagramProtocol):
         self._joinsBefore = self._refreshed = 0  # of sockets that have been closed
         self._senders = Senders()
         self._refreshing = Refreshing(self._reactor, self._received, self._refresh)
-        self._guard = EchoGuard(self._pass, self._counters, model) if isRelayed else None
+        self._guard = EchoGuard(self._counters, model) if isRelayed else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model}>"
@@ -127,7 +127,7 @@ class UDPInput(DatagramProtocol):
             instead of raising.
         """
         needClosed(self, self._isOpen)
-        self._receiver = receiver
+        self._receivers = (receiver,)
         try:
             self._acquire(HostState(), waits=waits)
         except OSError as error:
@@ -141,6 +141,10 @@ class UDPInput(DatagramProtocol):
         self._isOpen = True
         self._watch()
         self._refreshing.start(self.model.refresh)
+
+    def giveTo(self, *receivers: IRunReceiver) -> None:
+        """Give what comes from now on to these."""
+        self._receivers = receivers
 
     def _acquire(self, state: HostState, *, waits: bool) -> None:
         """Open the port and join what there is to join, or what of that is still missing."""
@@ -366,16 +370,25 @@ class UDPInput(DatagramProtocol):
         """Pass a run on, unless it is what this process has sent, or what came in before."""
         if self._standing is not None:
             self._senders.heard(run.sender[0], run.arrival)
-        if self._guard is None:
-            self._pass(run)
-        elif self._feedback.isLoop(self, run):
-            self._counters.dropped["loop"] += len(run)
-        else:
-            self._guard.admit(run)
+        guard = self._guard
+        if guard is not None:
+            if self._feedback.isLoop(self, run):
+                self._counters.dropped["loop"] += len(run)
+                return
+            if run.sender != guard.only:
+                parts = guard.newOf(run)
+                if parts is not None:
+                    for part in parts:
+                        self._pass(part)
+                    return
+        self._pass(run)
 
     def _pass(self, run: Run) -> None:
-        self._counters.passed(len(run), len(run.data))
-        self._receiver.runReceived(run)
+        counters, size = self._counters, len(run.data)
+        counters.datagrams += 1 if size <= run.segmentSize else len(run)
+        counters.bytes += size
+        for receiver in self._receivers:
+            receiver.runReceived(run)
 
 
 def _mayCome(error: OSError) -> bool:

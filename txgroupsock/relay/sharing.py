@@ -12,7 +12,6 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.checks import needClosed
-from txgroupsock.primitives.run import Run
 from txgroupsock.relay.circles import isLoop
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.feedback import Feedback
@@ -63,7 +62,7 @@ class SharedInputs:
         shared = self._inputs.get(key)
         if shared is None:
             shared = _Shared(UDPInput(self._reactor, share.model, feedback=self.feedback))
-            shared.input.openInput(shared, waits=waits)
+            shared.input.openInput(share.receiver, waits=waits)
             self._inputs[key] = shared
         shared.add(share)
         return shared
@@ -77,7 +76,6 @@ class SharedInputs:
         return shared.input.closeInput()
 
 
-@implementer(IRunReceiver)
 class _Shared:
     """An open input, and those who have a share in it."""
 
@@ -87,11 +85,17 @@ class _Shared:
 
     def add(self, share: InputShare) -> None:
         self.shares += (share,)
+        self.agreeOnReceivers()
         self.agreeOnTimes()
 
     def remove(self, share: InputShare) -> None:
         self.shares = tuple(each for each in self.shares if each is not share)
+        self.agreeOnReceivers()
         self.agreeOnTimes()
+
+    def agreeOnReceivers(self) -> None:
+        """Give the runs to those who get them now."""
+        self.input.giveTo(*[share.receiver for share in self.shares])
 
     def agreeOnTimes(self) -> None:
         """Have the smallest latency, and the most refreshes, that are wanted."""
@@ -101,11 +105,6 @@ class _Shared:
             refresh = reduce(soonest, [each.refresh for each in models])
             if refresh != self.input.model.refresh:
                 self.input.setRefresh(refresh)
-
-    def runReceived(self, run: Run) -> None:
-        """See L{IRunReceiver}."""
-        for share in self.shares:
-            share.receiver.runReceived(run)
 
 
 @implementer(IRelayInput, IWarning)
@@ -164,6 +163,8 @@ class InputShare:
     def giveTo(self, receiver: IRunReceiver) -> None:
         """Give another receiver what comes from now on."""
         self.receiver = receiver
+        if self._shared is not None:
+            self._shared.agreeOnReceivers()
 
     def closeInput(self) -> Deferred[None]:
         """See L{IRelayInput}."""
