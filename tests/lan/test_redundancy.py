@@ -385,7 +385,7 @@ async def test_theProgramMergesWhatAFileSays(
             await listener.has(reactor, 2000)
             assert numbersOf(listener) == list(range(2000))
             relay.end(signal.SIGTERM)
-        assert "taken over: 1 changed" in relay.output
+        assert "applied: 1 changed" in relay.output
         assert "2,000 datagrams" in relay.output
 
 

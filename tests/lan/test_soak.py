@@ -158,7 +158,7 @@ class Soak:
         before = len(self._relay.output)
         self._relay.signal(signal.SIGHUP)
         self.reloads += 1
-        self._relay.waitFor("has been taken over", after=before)
+        self._relay.waitFor("applied", after=before)
 
 
 def resident(pid: int) -> int:

@@ -148,5 +148,5 @@ async def test_aChangeThatFailsSomehowIsToldSo(
         assert control.last is not None
         assert not control.last.isDone
         assert "Fault('no reason')" in control.last.text
-        assert any("has not been taken over, which" in each for each in lines)
+        assert any("rejected, which" in each for each in lines)
         assert RouteModel.of([source], [NOWHERE]).input == model.routes[0].input

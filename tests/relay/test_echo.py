@@ -159,7 +159,9 @@ def test_aLoopIsOverWhenNothingComesBack() -> None:
     )
     assert all("more datagrams that came back" in line for line in lines[1:-1])
     dropped = simulation.counters.dropped["loop"]
-    assert lines[-1].endswith(f"since nothing came back for a while ({dropped:,} were dropped)")
+    assert lines[-1].endswith(
+        f"since nothing came back for a while; {dropped:,} datagrams were dropped"
+    )
     simulation.run(50, stream(every=100))
     assert simulation.guard._crowd is None
 
@@ -326,7 +328,7 @@ def test_anEchoThatIsNoneIsAcquitted() -> None:
         dropped = simulation.counters.dropped["loop"]
         simulation.run(30, together(constant(every=100), fast))
     assert len(lines) == 2
-    assert "it sends more than was relayed to it, so this is no loop" in lines[-1]
+    assert "it sends more than was relayed to it, so it is no loop" in lines[-1]
     assert 0 < simulation.counters.dropped["loop"] == dropped
     assertAllCounted(simulation)
 

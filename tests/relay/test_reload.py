@@ -86,7 +86,7 @@ async def test_aReloadGoesOverToTheFile(reactor: Any, tmp_path: Path) -> None:
             "sending to 127.0.0.1 port 9",
             f"closed: in, listening on {HOST} port {ports[0]}: 0 datagrams, 0 bytes, 0 dropped",
             "closed: out, sending to 127.0.0.1 port 9: 0 datagrams, 0 bytes, 0 dropped",
-            f"{path} has been taken over: 1 opened, 1 closed",
+            f"{path} was applied: 1 opened, 1 closed",
         ]
 
 
@@ -102,7 +102,7 @@ async def test_aWrongFileChangesNothing(reactor: Any, tmp_path: Path) -> None:
                 await service.reload()
             assert lines == [
                 *(str(each) for each in caught.value.problems),
-                f"{path} has not been taken over: all stays as it was",
+                f"{path} was rejected; the running configuration is unchanged",
             ]
             assert [line.removeprefix(str(path)).partition(": ")[0] for line in lines[:3]] == [
                 ":1",
@@ -126,7 +126,7 @@ async def test_whatCannotBeOpenedChangesNothing(reactor: Any, tmp_path: Path) ->
         with loggedLines() as lines, pytest.raises(OSError, match=r"192\.0\.2\.1"):
             await service.reload()
         assert lines[0].startswith("cannot bind to 192.0.2.1:5000: ")
-        assert lines[1:] == [f"{path} has not been taken over: all is as it was before"]
+        assert lines[1:] == [f"{path} was rejected; the running configuration is unchanged"]
 
 
 @pytest_twisted.ensureDeferred
@@ -159,8 +159,8 @@ async def test_SIGHUPReloads(reactor: Any, tmp_path: Path) -> None:
         path.write_text(routeText(url(HOST, freePort()), NOWHERE))
         async with running(reactor, path):
             for text, line in (
-                (path.read_text(), "has been taken over: 1 unchanged"),
-                ("route", "has not been taken over"),
+                (path.read_text(), "applied: 1 unchanged"),
+                ("route", "rejected"),
             ):
                 path.write_text(text)
                 done, check = reached(reactor, line)
@@ -183,8 +183,8 @@ async def test_manySignalsAreFewReloads(reactor: Any, tmp_path: Path) -> None:
             for _ in range(20):
                 service._reloadOnce()
             await service.reload()
-        assert [each.partition(" has ")[2] for each in lines] == [
-            "been taken over: 1 unchanged"
+        assert [line.partition("relay.toml ")[2] for line in lines] == [
+            "was applied: 1 unchanged"
         ] * 3
 
 
@@ -222,7 +222,7 @@ async def test_aDiskThatHangsKeepsNothingFromChanging(
                 patched.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
                 with pytest.raises(TookTooLong):
                     await service.reload()
-            assert lines[-1] == f"{path} has not been taken over: all is as it was before"
+            assert lines[-1] == f"{path} was rejected; the running configuration is unchanged"
             last = service._control.last
             assert last is not None
             assert not last.isDone
@@ -256,7 +256,7 @@ async def test_whateverIsRaisedIsAFailedChange(
             last = service._control.last
             assert last is not None
             assert not last.isDone
-            assert any(f"{path} has not been taken over" in each for each in lines)
+            assert any(f"{path} was rejected" in each for each in lines)
             await service.reload()
             assert service._control.last is not None
             assert service._control.last.isDone
@@ -369,11 +369,11 @@ def test_aFailedChangeIsToldEverywhere(tmp_path: Path) -> None:
             (f"ssl:0:privateKey={file}", "it is no certificate in PEM that OpenSSL takes"),
             (f"unix:{tmp_path}/nonesuch/x", "nonesuch: No such file or directory"),
         ):
-            for wanted, words in ((f"'{endpoint}'", "has not been"), (right, "has been")):
+            for wanted, words in ((f"'{endpoint}'", "rejected"), (right, "applied")):
                 relay.text = ""
                 file.write_text(text + wanted)
                 relay.signal(signal.SIGHUP)
-                relay.waitFor(f"{words} taken over")
+                relay.waitFor(f"relay.toml was {words}")
                 isRight = wanted == right
                 # What is asked for at once may be answered with what was made for another.
                 waitUntil(partial(isSuccessfulIs, isRight), "the metric is not like that")
@@ -393,8 +393,8 @@ def test_SIGHUPReloadsARealRelay(tmp_path: Path) -> None:
             good, more = path.read_text(), routeText(url(HOST, freePort()), NOWHERE)
             wrong = "[[route]]\nto = 3"
             for text, pattern in (
-                (good, "relay.toml has been taken over: 1 unchanged\n"),
-                (wrong, "relay.toml has not been taken over: all stays as it was\n"),
+                (good, "relay.toml was applied: 1 unchanged\n"),
+                (wrong, "relay.toml was rejected; the running configuration is unchanged\n"),
                 (good + more, "1 unchanged, 1 opened\n"),
                 (good, "1 unchanged, 1 closed\n"),
             ):
@@ -459,7 +459,7 @@ def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str, workers: int) -
             relay.text = ""
             path.write_text(wrong(count) if count % 10 == 9 else text())
             relay.signal(signal.SIGHUP)
-            relay.waitFor("relay.toml has (not )?been taken over.*\n")
+            relay.waitFor("relay.toml was (applied|rejected).*\n")
             for each, sent in zip(streams, before, strict=True):
                 _waitUntil(lambda each=each, sent=sent: each.sent > sent + 200)
         relay.text = ""

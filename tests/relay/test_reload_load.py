@@ -104,7 +104,7 @@ def test_reloadsAtAHundredThousandASecondLoseNothing(tmp_path: Path) -> None:
                 relay.text, before = "", flow.sent
                 write(number)
                 relay.signal(signal.SIGHUP)
-                relay.waitFor("relay.toml has been taken over: 1 unchanged, 5 opened, 5 closed\n")
+                relay.waitFor("relay.toml was applied: 1 unchanged, 5 opened, 5 closed\n")
                 while flow.sent < before + RATE // 50:
                     time.sleep(0.005)
             relay.text = ""

@@ -96,7 +96,7 @@ def test_aRelayGoesOnAndEnds(tmp_path: Path, through: str) -> None:
             assert b"not looked up yet" in got(f"{admin}/api/status")
             file.write_text(file.read_text().replace('"named"', '"renamed"'))
             relay.signal(signal.SIGHUP)
-            relay.waitFor("relay.toml has been taken over", PATIENCE)
+            relay.waitFor("relay.toml was applied", PATIENCE)
             send(b"after", "127.0.0.1", port)
             assert sink.recv(100) == b"after"
             relay.signal(signal.SIGTERM)

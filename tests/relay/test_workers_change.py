@@ -298,7 +298,7 @@ async def test_controlTakesWorkersOver(reactor: Any) -> None:
         new = (url(HOST, freePort()), [NOWHERE], "new")
         with loggedLines() as lines:
             outcome = await control.change("POST", to(modelOf(new, a.route, b.route)))
-        assert lines[-1] == "POST has been taken over: 2 unchanged, 1 opened"
+        assert lines[-1] == "POST was applied: 2 unchanged, 1 opened"
         assert outcome.opened == ("new",)
         assert [each.name for each in control.configuration.relay.routes] == ["new", "a", "b"]
         for other, error in (
@@ -307,7 +307,7 @@ async def test_controlTakesWorkersOver(reactor: Any) -> None:
         ):
             with loggedLines() as lines, pytest.raises(error):
                 await control.change("PUT", to(modelOf(a.route, other)))
-            assert lines[-1] == "PUT has not been taken over: all is as it was before"
+            assert lines[-1] == "PUT was rejected; the running configuration is unchanged"
             assert control.last is not None
             assert not control.last.isDone
         assert list(await run.totals()) == ["new", "a", "b"]

@@ -44,9 +44,13 @@ def test_SIGHUPReloadsWorkers(tmp_path: Path) -> None:
         relay.waitFor("SIGHUP reads relay.toml again\n")
         flow(0, 1)
         for text, pattern, flowing in (
-            (routes, "relay.toml has been taken over: 2 unchanged, 1 opened\n", (0, 1, 2)),
-            ([taken], "relay.toml has not been taken over: all is as it was before\n", (0, 1, 2)),
-            (routes[:0:-1], "relay.toml has been taken over: 2 unchanged, 1 closed\n", (1, 2)),
+            (routes, "relay.toml was applied: 2 unchanged, 1 opened\n", (0, 1, 2)),
+            (
+                [taken],
+                "relay.toml was rejected; the running configuration is unchanged\n",
+                (0, 1, 2),
+            ),
+            (routes[:0:-1], "relay.toml was applied: 2 unchanged, 1 closed\n", (1, 2)),
         ):
             path.write_text("workers = 2\n" + "".join(text))
             relay.signal(signal.SIGHUP)

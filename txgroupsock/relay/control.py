@@ -101,24 +101,24 @@ class Control:
         except ConfigurationError as error:
             for problem in error.problems:
                 log.error("{problem}", problem=problem)
-            log.error("{name} has not been taken over: all stays as it was", name=name)
-            self._record(False, f"{name} has not been taken over: {_briefly(error)}")
+            log.error("{name} was rejected; the running configuration is unchanged", name=name)
+            self._record(False, f"{name} was rejected: {_briefly(error)}")
             raise
         except (OSError, RuntimeError) as error:
             log.error("{error}", error=error)
-            log.error("{name} has not been taken over: all is as it was before", name=name)
-            self._record(False, f"{name} has not been taken over: {error}")
+            log.error("{name} was rejected; the running configuration is unchanged", name=name)
+            self._record(False, f"{name} was rejected: {error}")
             raise
         except ChangeRefused as error:
             log.info("{name}: {error}", name=name, error=error)
             raise
         except BaseException as error:
-            log.failure("{name} has not been taken over, which is a bug", name=name)
-            self._record(False, f"{name} has not been taken over: it failed with {error!r}")
+            log.failure("{name} was rejected, which is a bug", name=name)
+            self._record(False, f"{name} was rejected: it failed with {error!r}")
             raise
         for line in outcome.lines:
             log.info("{line}", line=line)
-        text = f"{name} has been taken over: {outcome}"
+        text = f"{name} was applied: {outcome}"
         log.info("{text}", text=text)
         before, self.configuration = self.configuration, configuration
         self._record(True, text)

@@ -304,7 +304,7 @@ class Crowd:
         bait.counts[slot] = count = bait.counts.get(slot, 0) + 1
         if count > self.ways * (2 + bait.passed):
             self._limits[slot] = self.least + int(2 * echo.dropped / (now - echo.since))
-            self._end(slot, "it sends more than was relayed to it, so this is no loop")
+            self._end(slot, "it sends more than was relayed to it, so it is no loop")
 
     def _strike(self, bait: _Bait, run: Run, slot: int) -> None:
         strikes, last = self._strikes.pop(slot, (0, -math.inf))
@@ -368,7 +368,8 @@ class Crowd:
     def _end(self, slot: int, why: str) -> None:
         echo = self.echoes.pop(slot)
         self._log.info(
-            "loop: {name} relays all from {sender} again, since {why} ({count:,} were dropped)",
+            "loop: the loop of {name} through {sender} is over, since {why}; {count:,} datagrams "
+            "were dropped",
             name=self._name,
             sender="{} port {}".format(*echo.sender),
             why=why,

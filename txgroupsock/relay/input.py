@@ -239,7 +239,7 @@ class UDPInput(DatagramProtocol):
         """Nothing is received: say so once, and try again now and then."""
         if str(error) != self._trouble:
             self._log.warn(
-                "{model} is not received: {error}; it will be as soon as that is mended",
+                "{model} is not received: {error}; retrying",
                 model=self.model,
                 error=error,
             )
@@ -361,9 +361,7 @@ class UDPInput(DatagramProtocol):
         advice = "" if self.buffer is None else self.buffer.advice
         found = [f"the receive buffer is small: {advice}"] if advice else []
         if self._trouble:
-            found.append(
-                f"nothing is received: {self._trouble}; it will be as soon as that is mended"
-            )
+            found.append(f"nothing is received: {self._trouble}; retrying")
         return found + ([self._problem] if self._problem else [])
 
     def runReceived(self, run: Run) -> None:

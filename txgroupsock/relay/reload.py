@@ -33,7 +33,7 @@ class ReloadService(Service):
         """
         @param control: of what was made of the file.
         @param reloading: entered whenever the file is read again, and left, with the error if there
-            was one, when it has been taken over or not.
+            was one, when it has been applied or rejected.
         """
         self._reactor = reactor
         self._control = control
@@ -89,4 +89,4 @@ class ReloadService(Service):
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(ConfigurationError, OSError, RuntimeError):  # which have been logged
-            self._log.failure("{name} could not be taken over", failure, name=self._file.name)
+            self._log.failure("{name} could not be applied", failure, name=self._file.name)

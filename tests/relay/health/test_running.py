@@ -170,7 +170,7 @@ def test_aReloadKeepsFigures(tmp_path: Path, workers: int) -> None:
     def reload(twistd: Twistd) -> None:
         twistd.text = ""
         twistd.signal(signal.SIGHUP)
-        twistd.waitFor("has been taken over: 1 unchanged, 1 changed")
+        twistd.waitFor("applied: 1 unchanged, 1 changed")
 
     with relay.run() as twistd:
         twistd.waitFor("SIGHUP reads")
@@ -224,7 +224,7 @@ def test_aWorkerThatDiesIsLookedAtAgain(tmp_path: Path) -> None:
                 relay.write("", f"health = {kind}\n{other}", "workers = 2")
                 twistd.text = ""
                 twistd.signal(signal.SIGHUP)
-                twistd.waitFor("has been taken over: 1 unchanged, 1 changed")
+                twistd.waitFor("applied: 1 unchanged, 1 changed")
                 assert (relay.health() is None) == (kind == "false")
             relay.until(lambda health: health["rtp"] and health["rtp"]["received"])
 
@@ -269,7 +269,7 @@ def test_aCommandEndsWithItsRoute(tmp_path: Path, workers: int) -> None:
         twistd.waitFor("SIGHUP reads")
         file.write_text(kept)
         twistd.signal(signal.SIGHUP)
-        twistd.waitFor("has been taken over: 1 unchanged, 1 closed")
+        twistd.waitFor("applied: 1 unchanged, 1 closed")
         assert running() == [True, True]
         twistd.signal(signal.SIGTERM)
         twistd.end()

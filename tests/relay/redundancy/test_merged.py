@@ -200,7 +200,7 @@ def test_whatIsWrongWithALegIsSaid() -> None:
         clock.advance(0.001)
     [loss, skew] = [each for each in merged.warnings() if "buffer" not in each]
     assert loss == "leg 2 loses 9.8 % of the datagrams: look at its path"
-    assert skew.startswith("leg 2 is up to 90.0 ms behind, of the 100 ms that are waited: use")
+    assert skew.startswith("leg 2 is up to 90.0 ms behind, and the window is 100 ms: enlarge it")
     clock.advance(1)
     for number in range(500, 510):
         legs[1].give(rtpRun([number]))

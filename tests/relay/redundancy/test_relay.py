@@ -128,7 +128,7 @@ def test_aMergedRouteIsWatchedAndReloaded(tmp_path: Path) -> None:
                 fileOf(admin, ("news", [a, b], [to, second.getsockname()[1]]), how="[route.merge]")
             )
             relay.signal(signal.SIGHUP)
-            relay.waitFor("has been taken over: 1 changed")
+            relay.waitFor("applied: 1 changed")
             stream.pass_(100, output)
             stream.sent -= 100
             for number in range(500, 600):
@@ -240,7 +240,7 @@ def test_workersShareOutMergedRoutes(tmp_path: Path) -> None:
             more = f"[[route]]\nname = 'more'\nfrom = '{url(HOST, c)}'\nto = '{url(HOST, third)}'\n"
             path.write_text(fileOf(admin, *routes, how="[route.merge]", more="workers = 2") + more)
             relay.signal(signal.SIGHUP)
-            relay.waitFor("has been taken over: 1 unchanged, 1 changed, 1 opened")
+            relay.waitFor("applied: 1 unchanged, 1 changed, 1 opened")
             news.ports = (e, a)
             news.pass_(200, one)
             sports.pass_(100, two)

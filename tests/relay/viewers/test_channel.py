@@ -216,7 +216,7 @@ async def test_whoTakesNothingIsClosed(reactor: Any) -> None:
         with loggedLines() as lines:
             while it.channel.viewers == 2:
                 await it.feedSlowly(5)
-        assert any("no longer gets test: it took nothing for 0.2 s" in each for each in lines)
+        assert any("disconnected from test: it took nothing for 0.2 s" in each for each in lines)
         status = it.channel.status()
         assert (status.stalled, status.viewersBefore, len(status.viewers)) == (1, 1, 1)
         assert await it.numbers(other, it.fed - 1) == list(range(it.fed))
@@ -340,4 +340,4 @@ def test_transportThatRaisesCostsOthersNothing() -> None:
     assert [numbersIn(each.value()) for each in transports] == [[0, 1], [], [0, 1]]
     assert channel.viewers == 2
     assert any("could not be given test" in each for each in lines)
-    assert any("no longer gets test: its connection failed" in each for each in lines)
+    assert any("disconnected from test: its connection failed" in each for each in lines)

@@ -44,7 +44,7 @@ def example() -> Document:
     made = {
         "time": START - 900,
         "isDone": True,
-        "text": "relay.toml has been taken over: 6 unchanged, 1 opened",
+        "text": "relay.toml was applied: 6 unchanged, 1 opened",
     }
     return status(*routes, disabled("spare"), viewers=watching, change=made)
 

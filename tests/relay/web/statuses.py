@@ -146,7 +146,11 @@ def fullDocument() -> dict[str, Any]:
         disabled("off"),
         route("hitless", input=merged),
         route("backed", input=backed),
-        change={"time": 1795373000.0, "isDone": True, "text": "all taken over: 2 unchanged"},
+        change={
+            "time": 1795373000.0,
+            "isDone": True,
+            "text": "relay.toml was applied: 2 unchanged",
+        },
         viewers=viewers(),
     )
 

@@ -137,7 +137,7 @@ async def test_whatIsWrongChangesNothing(reactor: Any, tmp_path: Path) -> None:
             assert f"cannot bind to {HOST}:{taken}" in reply.json["error"]
             status = (await relay.ask("/api/status")).json
             assert not status["change"]["isDone"]
-            assert f"the change of bad by {HOST} has not been taken" in status["change"]["text"]
+            assert f"the change of bad by {HOST} was rejected" in status["change"]["text"]
             assert (await relay.ask("/api/routes")).body == before
             assert [each["name"] for each in status["routes"]] == ["news"]
 

@@ -142,7 +142,7 @@ def test_everyReasonHasWords(browser: Browser) -> None:
 
 def test_lastChange(browser: Browser) -> None:
     """The last change is told: beside the figures if it was made, as a fault if it was not."""
-    text = "relay.toml has been taken over: 12 unchanged"
+    text = "relay.toml was applied: 12 unchanged"
     document = status(route("news"), change={"time": START - 60, "isDone": True, "text": text})
     with shown(browser, document) as server:
         assert browser.text("#change") == f"Last change, {clock(START - 60)}: {text}"

@@ -237,7 +237,7 @@ class Disk:
         remedy = _REMEDIES.get(name, "see what is wrong with it")
         self.trouble = (
             f"nothing is recorded to {self._files.folder}: {error.strerror or error} ({name}); "
-            f"{remedy}, and it goes on by itself"
+            f"{remedy}; recording then resumes"
         )
         if isNew:
             self._log.warn("{label}: {trouble}", label=self._label, trouble=self.trouble)

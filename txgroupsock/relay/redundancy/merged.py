@@ -194,8 +194,8 @@ class MergedInput:
             )
         if status.skew.most > _NEAR * window:
             troubles.append(
-                f"is up to {status.skew.most * 1000:.1f} ms behind, of the {window * 1000:g} ms "
-                "that are waited: use a larger window, or what only it has gets lost"
+                f"is up to {status.skew.most * 1000:.1f} ms behind, and the window is "
+                f"{window * 1000:g} ms: enlarge it, or what only this leg carries is lost"
             )
         return troubles
 

@@ -132,7 +132,7 @@ class Viewer:
             return
         self._isEnding = True
         isLive = self._channel.isLive(self)
-        self._say("{peer} no longer gets {name}: {reason}", reason=reason)
+        self._say("{peer} disconnected from {name}: {reason}", reason=reason)
         self._channel.remove(self)
         # Nothing closes while a producer is registered.
         self._transport.unregisterProducer()
@@ -147,7 +147,7 @@ class Viewer:
             return
         self._isLost = True
         if not self._isEnding:
-            self._say("{peer} no longer gets {name}: it has gone")
+            self._say("{peer} disconnected from {name}")
             self._channel.remove(self)
         waiting, self._waiting = self._waiting, []
         for each in waiting:

@@ -106,7 +106,7 @@ def _workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
 def _change(change: Mapping[str, Any] | None) -> Iterator[Metric]:
     done = _gauge(
         "groupsock_last_change_successful",
-        "1 if the last reload, or change by the API, was taken over; absent before the first.",
+        "1 if the last reload, or change by the API, was applied; absent before the first.",
     )
     when = _gauge("groupsock_last_change_timestamp_seconds", "When that was, since 1970.")
     if change is not None:
