@@ -28,7 +28,7 @@ AXE = $(VENV)/node_modules/axe-core/package.json
 AXE_VERSION = 4.14.1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test twisted-suite lint format types dist-check clean help
+.PHONY: demo test quick twisted-suite lint format types dist-check clean help
 
 demo: $(RUNTIME) ## run the relay on generated traffic
 	@echo "demo     twistd groupsock-relay --demo (Ctrl-C stops it)"
@@ -37,6 +37,10 @@ demo: $(RUNTIME) ## run the relay on generated traffic
 test: $(TEST) $(AXE) ## run all tests and report coverage
 	@echo "test     pytest ($$($(BIN)/python -V))"
 	@$(BIN)/python -m pytest -n $(PARTS) --dist worksteal --cov --cov-report=term $(ARGS)
+
+quick: $(TEST) ## run the tests that take little time, without coverage
+	@echo "quick    pytest ($$($(BIN)/python -V))"
+	@$(BIN)/python -m pytest -n $(PARTS) --dist worksteal --no-cov -m "not slow and not lan" $(ARGS)
 
 twisted-suite: $(TWISTED) ## run Twisted's own tests on our reactor, and tell what differs
 	@echo "twisted  tests.twistedsuite ($$($(BIN)/python -V))"

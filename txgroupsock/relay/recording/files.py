@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
@@ -23,6 +24,10 @@ PART = ".part"
 
 FOLDER_TIME = 5.0
 """Seconds that a disk may take to tell of a folder: less than a worker has for a change."""
+
+USUAL_SIZE: Final = 100 * 2**20  # bytes
+USUAL_AGE: Final = 3600.0  # seconds
+USUAL_FILES: Final = 24
 
 _HAS_EFFECTIVE = os.access in os.supports_effective_ids
 _MODE = 0o640
@@ -44,9 +49,9 @@ class Keeping:
     @ivar total: bytes of them all, at most; L{None} leaves it to C{files}.
     """
 
-    size: int = 100_000_000
-    age: float = 3600.0
-    files: int = 24
+    size: int = USUAL_SIZE
+    age: float = USUAL_AGE
+    files: int = USUAL_FILES
     total: int | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from attrs import frozen
 
 from txgroupsock.primitives.arguments import typed
-from txgroupsock.relay.recording.files import Keeping
+from txgroupsock.relay.recording.files import USUAL_AGE, USUAL_FILES, USUAL_SIZE, Keeping
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.recorder import Recorder
-from txgroupsock.relay.recording.ring import Ring
+from txgroupsock.relay.recording.ring import USUAL_AFTER, USUAL_MEMORY, USUAL_PAUSE, Ring
 
 Recording = Recorder | Ring
 """What records a route."""
@@ -29,14 +29,14 @@ class RecordingModel:
     """
 
     folder: str
-    size: int = 100 * 2**20
-    age: float = 3600.0
-    files: int = 24
+    size: int = USUAL_SIZE
+    age: float = USUAL_AGE
+    files: int = USUAL_FILES
     total: int | None = None
     last: float | None = None
-    after: float = 5.0
-    memory: int = 64 * 2**20
-    pause: float = 60.0
+    after: float = USUAL_AFTER
+    memory: int = USUAL_MEMORY
+    pause: float = USUAL_PAUSE
 
     @property
     def partName(self) -> str:

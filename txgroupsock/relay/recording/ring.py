@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -27,6 +27,10 @@ from txgroupsock.relay.recording.pcapfile import Framer, Held
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.wallclock import WallClock
 from txgroupsock.relay.stage import Stage
+
+USUAL_AFTER: Final = 5.0  # seconds
+USUAL_MEMORY: Final = 64 * 2**20  # bytes
+USUAL_PAUSE: Final = 60.0  # seconds
 
 
 class DumpError(Exception):
@@ -56,9 +60,9 @@ class Ring(Stage):
         keeping: Keeping | None = None,
         *,
         before: float = 30.0,
-        after: float = 5.0,
-        memory: int = 64 * 1024 * 1024,
-        pause: float = 60.0,
+        after: float = USUAL_AFTER,
+        memory: int = USUAL_MEMORY,
+        pause: float = USUAL_PAUSE,
     ) -> None:
         """
         @param reactor: as for L{Recorder <txgroupsock.relay.recording.Recorder>}, as are C{name},
