@@ -41,6 +41,7 @@ from txgroupsock import (
 )
 from txgroupsock.ports.clock import makeSteady
 from txgroupsock.relay import health, viewers
+from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.health import (
     CommandHook,
     Health,
@@ -51,14 +52,13 @@ from txgroupsock.relay.health import (
     StreamHealth,
     URLHook,
 )
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.models.udp import InputModel, OutputModel
+from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.recording import Keeping, Recorder
 from txgroupsock.relay.recording.ring import DumpHook, Ring
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
 from txgroupsock.relay.redundancy.model import FailoverModel, MergeModel
-from txgroupsock.relay.url import StreamURL
 from txgroupsock.relay.viewers import (
     Access,
     Limits,

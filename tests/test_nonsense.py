@@ -42,7 +42,7 @@ from txgroupsock import (
 )
 from txgroupsock.ports.pacing import MOST_LATENCY
 from txgroupsock.relay import health, viewers
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.recording import Keeping
 from txgroupsock.relay.viewers import Limits
 

@@ -48,11 +48,11 @@ if TYPE_CHECKING:
         listInterfaces,
     )
     from txgroupsock.primitives.run import Run
-    from txgroupsock.relay.plan import RelayModel
-    from txgroupsock.relay.relay import Relay
-    from txgroupsock.relay.route import Route
+    from txgroupsock.relay.engine.relay import Relay
+    from txgroupsock.relay.engine.route import Route
+    from txgroupsock.relay.models.route import RelayModel
+    from txgroupsock.relay.models.url import URLError
     from txgroupsock.relay.stage import Stage
-    from txgroupsock.relay.url import URLError
 
 __all__ = [
     "AddressError",
@@ -128,11 +128,11 @@ _NAMES: Final = {
         "listInterfaces",
     ),
     "primitives.run": ("Run",),
-    "relay.plan": ("RelayModel",),
-    "relay.relay": ("Relay",),
-    "relay.route": ("Route",),
+    "relay.models.route": ("RelayModel",),
+    "relay.engine.relay": ("Relay",),
+    "relay.engine.route": ("Route",),
     "relay.stage": ("Stage",),
-    "relay.url": ("URLError",),
+    "relay.models.url": ("URLError",),
 }
 _HOMES: Final = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES: Final = {module.partition(".")[0] for module in _NAMES} | {"interfaces"}

@@ -18,8 +18,8 @@ from twisted.web.resource import Resource
 from tests.fuzz.pieces import Pieces
 from txgroupsock.ports.framing import FramedDatagrams
 from txgroupsock.ports.interleaving import InterleavedParser, InterleavingError
-from txgroupsock.relay.http import BoundedRequest, BoundedSite
-from txgroupsock.relay.proxied import ProxiedFactory
+from txgroupsock.relay.http.bounded import BoundedRequest, BoundedSite
+from txgroupsock.relay.http.proxied import ProxiedFactory
 from txgroupsock.relay.recording.blocks import Torn, framesIn
 from txgroupsock.relay.recording.frames import LINK_TYPES, Skipped, datagramIn
 from txgroupsock.relay.recording.recorded import CaptureError

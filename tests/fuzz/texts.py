@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from tests.fuzz.pieces import Pieces
-from txgroupsock.relay.config import ConfigurationError, Problem, parseConfiguration
+from txgroupsock.relay.config.file import ConfigurationError, Problem, parseConfiguration
+from txgroupsock.relay.config.positions import linesOf
+from txgroupsock.relay.config.toml import loads
 from txgroupsock.relay.doctor.kernel import (
     joined4,
     joined6,
@@ -16,16 +18,14 @@ from txgroupsock.relay.doctor.kernel import (
     pairedCounters,
     udpSockets,
 )
-from txgroupsock.relay.endpoint import Endpoint, endpointProblem
-from txgroupsock.relay.positions import linesOf
-from txgroupsock.relay.talk import Talk, packed, unpacked
-from txgroupsock.relay.toml import loads
+from txgroupsock.relay.http.endpoint import Endpoint, endpointProblem
+from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.relay.top.snapshot import Snapshot
 from txgroupsock.relay.top.text import visible
-from txgroupsock.relay.url import StreamURL, URLError
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 from txgroupsock.relay.viewers.path import NoGroup, streamOf
 from txgroupsock.relay.web.body import valueIn
+from txgroupsock.relay.workers.protocol import Talk, packed, unpacked
 
 
 def _text(data: bytes) -> str:

@@ -25,7 +25,7 @@ from tests.lan.program import Program, waitUntil
 from tests.lan.relaying import Relay, Sender, Sink
 from txgroupsock.relay.doctor import Host as KnownHost
 from txgroupsock.relay.doctor import Patient, examine, querier
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.testing.lan import Lan
 
 # What is healthy

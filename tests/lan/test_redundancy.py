@@ -23,9 +23,9 @@ from tests.lan.listener import Listener
 from tests.lan.program import Program, needs, twistd, waitForPort, waitUntil
 from tests.relay.redundancy.support import numberIn, rtp
 from txgroupsock import GroupsockReactor, Route
-from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.carriers.udp.input import UDPInput
+from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.redundancy import FailoverInput, MergedInput, Policy
 from txgroupsock.testing.lan import Host, Lan
 from txgroupsock.testing.namespaces import PATH, CommandFailed

@@ -25,7 +25,7 @@ import sys
 from twisted.internet import reactor
 from twisted.python import log
 
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import (
     AllowList, Limits, StreamModel, TCPModel, ViewerService, ViewersModel
 )

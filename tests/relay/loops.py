@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.echo import EchoGuard
+from txgroupsock.relay.loops.guard import EchoGuard
 
 TICK = 0.001
 Sender = tuple[str, int]

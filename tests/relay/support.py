@@ -30,10 +30,10 @@ from zope.interface import implementer
 
 from tests.starting import TWISTD, startProgram
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.interfaces import IRelayOutput
-from txgroupsock.relay.model import OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.models.udp import OutputModel
 
 IP_RECVTTL = getattr(socket, "IP_RECVTTL", 12)  # <linux/in.h>; in socket since Python 3.14
 SECONDS = 30.0  # longer than anything here takes, also on a busy machine

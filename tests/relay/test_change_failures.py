@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.relay.support import Listener, freePort, loggedLines, send, url
 from tests.relay.test_change import HOST, NOWHERE, modelOf, relaying, reports, socketOf
-from txgroupsock.relay.relay import Relay
+from txgroupsock.relay.engine.relay import Relay
 
 
 @pytest.mark.parametrize("problem", ["udp://192.0.2.1:5000", "udp://239.1.1.1:5000?interface=nope"])

@@ -13,15 +13,15 @@ import pytest_twisted
 from tests.conftest import openDescriptors
 from tests.relay.support import Listener, freePort, loggedLines, send, url
 from tests.relay.test_change import HOST, NOWHERE, relaying
-from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.control import Control
+from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.config.document import Configuration
+from txgroupsock.relay.control.control import Control
+from txgroupsock.relay.engine.inputs import InputShare
+from txgroupsock.relay.engine.relay import Relay
+from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.health.stage import Health
-from txgroupsock.relay.output import UDPOutput
-from txgroupsock.relay.plan import RelayModel, RouteModel
+from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.recording.recorder import Recorder
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.route import Route
-from txgroupsock.relay.sharing import InputShare
 
 STEPS = [
     (InputShare, ("openInput", "begin", "countFrom", "setTimes", "describe")),
@@ -59,7 +59,7 @@ class Faults:
 
 def modelFrom(text: str) -> RelayModel:
     """The routes of a file."""
-    from txgroupsock.relay.config import parseConfiguration
+    from txgroupsock.relay.config.file import parseConfiguration
 
     return parseConfiguration(text, "test").relay
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.relay.support import SECONDS
-from txgroupsock.relay.completion import FROM, TO
-from txgroupsock.relay.tap import Options
+from txgroupsock.relay.app.completion import FROM, TO
+from txgroupsock.relay.app.tap import Options
 
 needsZsh = pytest.mark.skipif(
     not shutil.which("zsh") or not shutil.which("setsid"), reason="needs zsh and setsid"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from txgroupsock.relay.config import (
+from txgroupsock.relay.config.file import (
     MOST_BYTES,
     ConfigurationError,
     ConfigurationFile,
     parseConfiguration,
 )
-from txgroupsock.relay.plan import RelayModel
+from txgroupsock.relay.models.route import RelayModel
 
 EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
 A, B, C, D = (f"udp://239.1.1.{number}:5000" for number in range(1, 5))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.relay.test_config import EXAMPLE
-from txgroupsock.relay import configuration
-from txgroupsock.relay.config import (
+from txgroupsock.relay.config import document
+from txgroupsock.relay.config.file import (
     ConfigurationError,
     ConfigurationFile,
     Problem,
     parseConfiguration,
 )
-from txgroupsock.relay.positions import KeyPath
+from txgroupsock.relay.config.positions import KeyPath
 
 
 def problemsIn(text: str) -> Sequence[Problem]:
@@ -121,13 +121,13 @@ def test_noBytesRaiseAnythingElse(tmp_path_factory: pytest.TempPathFactory, cont
 def test_ofVeryManyMistakesTheFirstAreTold(elements: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 5,000 mistakes there are 100, and a last line says so; it looks at the list once."""
     looks: list[str] = []
-    look = configuration.textsIn
+    look = document.textsIn
 
-    def counted(table: configuration.Document, key: str) -> list[tuple[KeyPath, str]]:
+    def counted(table: document.Document, key: str) -> list[tuple[KeyPath, str]]:
         looks.append(key)
         return look(table, key)
 
-    monkeypatch.setattr(configuration, "textsIn", counted)
+    monkeypatch.setattr(document, "textsIn", counted)
     listed = 5000 * f"{elements},\n"
     text = f"[[route]]\nfrom = 'udp://:5000'\nto = [\n{listed}]\n"
     found = problemsIn(text)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from txgroupsock.relay.config import ConfigurationError, checkedDocument, parseConfiguration
-from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.summary import summary
+from txgroupsock.relay.config.document import Configuration
+from txgroupsock.relay.config.file import ConfigurationError, checkedDocument, parseConfiguration
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.viewers import AllowList, Form, Limits, StreamModel, TCPModel
 
 GROUP = "udp://239.1.1.1:5000?interface=eth0"

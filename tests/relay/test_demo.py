@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 
 from tests.relay.support import SECONDS, Listener, Twistd, loggedLines, send
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay import demo
-from txgroupsock.relay.demo import DemoService
-from txgroupsock.relay.service import StartError
+from txgroupsock.relay.app import demo
+from txgroupsock.relay.app.demo import DemoService
+from txgroupsock.relay.app.service import StartError
 from txgroupsock.testing.namespaces import Namespace
 
 LINE = (

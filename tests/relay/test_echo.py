@@ -15,7 +15,7 @@ from tests.relay.loops import RELAY, SOURCE, Sender, Simulation, Way, runsOf
 from tests.relay.support import loggedLines
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.echo import Crowd, EchoGuard
+from txgroupsock.relay.loops.guard import Crowd, EchoGuard
 
 Send = Callable[[int], Iterable[tuple[Sender, bytes]]]
 OTHER_RELAY: Sender = ("10.0.0.3", 40001)

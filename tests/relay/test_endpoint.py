@@ -20,9 +20,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from tests.relay.viewers.support import tlsEndpoint
-from txgroupsock.relay import endpoint as endpoints
-from txgroupsock.relay.config import ConfigurationError, parseConfiguration
-from txgroupsock.relay.endpoint import Endpoint, endpointProblem, fileProblem, serverEndpoint
+from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
+from txgroupsock.relay.http import endpoint as endpoints
+from txgroupsock.relay.http.endpoint import Endpoint, endpointProblem, fileProblem, serverEndpoint
 
 ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
 

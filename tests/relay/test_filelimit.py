@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher, formatEvent
 globalLogPublisher.addObserver(lambda event: print(formatEvent(event)))
 soft, hard, count = (int(each) for each in sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.engine.filelimit import allowOpenFiles
 allowOpenFiles(count)
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
@@ -43,7 +43,7 @@ def test_asManyAsMayBe(soft: int, hard: int, count: int, said: list[str]) -> Non
 
 def test_withoutSuchALimitNothingIsDone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Python has no such limits (Windows) it does nothing."""
-    from txgroupsock.relay.filelimit import allowOpenFiles
+    from txgroupsock.relay.engine.filelimit import allowOpenFiles
 
     monkeypatch.setitem(sys.modules, "resource", None)
     allowOpenFiles(10**9)

@@ -28,11 +28,11 @@ from tests.relay.support import (
 from txgroupsock import GroupsockReactor
 from txgroupsock.primitives import GroupsockError, UnknownInterface, increaseReceiveBufferTo
 from txgroupsock.primitives.hoststate import HostState
-from txgroupsock.relay import input  # noqa: A004 - a module of that name
-from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.carriers.udp import input  # noqa: A004 - a module of that name
+from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.interfaces import IRelayInput
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.url import StreamURL
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import StreamURL
 
 GROUPS = {socket.AF_INET: "239.7.7.1", socket.AF_INET6: "ff15::7771"}
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from tests.relay.resolver import ResolvingClock
 from tests.relay.support import SECONDS, loggedLines
 from txgroupsock.primitives import IPAddress, parseAddress
-from txgroupsock.relay.lookup import HostLookup
+from txgroupsock.relay.carriers.udp.hostlookup import HostLookup
 
 NAME = "stream.example"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.matching import Likeness, matches
+from txgroupsock.relay.engine.matching import Likeness, matches
 
 ROUTES = st.lists(
     st.builds(

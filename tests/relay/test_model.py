@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.model import InputModel, OutputModel, withScope
-from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel, withScope
+from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.testing.namespaces import Namespace
 
 OUT = "udp://10.0.0.9:9000"

@@ -16,9 +16,9 @@ from tests.relay.support import BOTH_FAMILIES, LOOPBACK, Listener, opened, runOf
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import UnknownInterface
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.interfaces import IRelayOutput, IWarning
-from txgroupsock.relay.model import OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.models.udp import OutputModel
 
 GROUP = {socket.AF_INET: "239.7.7.7", socket.AF_INET6: "ff15::7777"}
 LINK_GROUP = "ff02::7777"

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 
 from tests.relay.support import loggedLines, opened, runOf
 from txgroupsock.primitives import GroupsockError
-from txgroupsock.relay.model import OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.testing.namespaces import Namespace
 from txgroupsock.testing.wire import Capture, datagram
 

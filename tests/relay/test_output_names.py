@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 from tests.relay.resolver import ResolvingClock
 from tests.relay.support import SECONDS, Listener, freePort, loggedLines, opened, runOf
 from tests.relay.test_output_faults import Host, counts, reasons
-from txgroupsock.relay.lookup import HostLookup
-from txgroupsock.relay.model import OutputModel
-from txgroupsock.relay.output import UDPOutput
+from txgroupsock.relay.carriers.udp.hostlookup import HostLookup
+from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.testing.namespaces import Namespace
 
 NAME = "stream.example"

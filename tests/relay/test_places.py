@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from tests.relay.support import loggedLines
 from txgroupsock.relay.allowance import Allowance, Sayings
-from txgroupsock.relay.places import Places, mostFrom, originOf
+from txgroupsock.relay.http.places import Places, mostFrom, originOf
 
 
 def test_theOldestOfTheOriginThatHasMostGoes() -> None:

@@ -11,8 +11,8 @@ from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.positions import KeyPath, linesOf
-from txgroupsock.relay.toml import loads
+from txgroupsock.relay.config.positions import KeyPath, linesOf
+from txgroupsock.relay.config.toml import loads
 
 GAPS = ["", "", " ", "\n", '# ] } , = "\n', "\n\t\n# '''\n"]
 WRAPS = [

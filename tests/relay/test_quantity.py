@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
+from txgroupsock.relay.models.quantity import SIZES, TIMES, Quantity
 
 TIME = Quantity(TIMES, 0.001, 3600, "a time")
 SIZE = Quantity(SIZES, 0, 2**30, "a size")

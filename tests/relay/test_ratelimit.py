@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.ratelimit import BURST, RateLimit
+from txgroupsock.relay.carriers.udp.ratelimit import BURST, RateLimit
 
 LARGEST = 65535
 

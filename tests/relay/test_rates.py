@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from txgroupsock.relay.control.rates import KEPT, History, Rate, Rates
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.rates import KEPT, History, Rate, Rates
 
 
 def test_aRateIsWhatWasCountedASecond() -> None:

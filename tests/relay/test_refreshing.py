@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from txgroupsock.relay.refreshing import Refreshing, Senders
+from txgroupsock.relay.carriers.udp.refresh import Refreshing, Senders
 
 
 class Group:

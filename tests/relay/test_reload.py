@@ -24,11 +24,11 @@ from twisted.internet.defer import Deferred
 from tests.lan.program import waitUntil
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, loggedLines, send, url
 from txgroupsock.primitives import increaseReceiveBufferTo
-from txgroupsock.relay.config import ConfigurationError, ConfigurationFile
-from txgroupsock.relay.control import Control
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.reload import ReloadService
-from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.config.file import ConfigurationError, ConfigurationFile
+from txgroupsock.relay.control.control import Control
+from txgroupsock.relay.control.reload import ReloadService
+from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.threads import TookTooLong
 
 HOST = "127.0.0.1"
@@ -215,11 +215,13 @@ async def test_aDiskThatHangsKeepsNothingFromChanging(
     """A file that is not read in its time is a failed change, and later ones are made."""
     path, over = tmp_path / "relay.toml", threading.Event()
     path.write_text(routeText(url(HOST, freePort()), NOWHERE))
-    monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.control.control.MOST_SECONDS", 0.05)
     try:
         async with running(reactor, path) as service:
             with monkeypatch.context() as patched, loggedLines() as lines:
-                patched.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
+                patched.setattr(
+                    "txgroupsock.relay.config.file.contentOf", lambda *_: over.wait(SECONDS)
+                )
                 with pytest.raises(TookTooLong):
                     await service.reload()
             assert lines[-1] == f"{path} was rejected; the running configuration is unchanged"
@@ -229,7 +231,7 @@ async def test_aDiskThatHangsKeepsNothingFromChanging(
             assert (
                 "it takes more than 0.05 s; look for a disk that hangs, for a file too" in last.text
             )
-            monkeypatch.setattr("txgroupsock.relay.control.MOST_SECONDS", SECONDS)
+            monkeypatch.setattr("txgroupsock.relay.control.control.MOST_SECONDS", SECONDS)
             assert str(await service.reload()) == "1 unchanged"
     finally:
         over.set()

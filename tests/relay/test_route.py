@@ -31,11 +31,11 @@ from tests.relay.support import (
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives import GroupsockError
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.carriers.udp.input import UDPInput
+from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.interfaces import IRelayOutput
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.output import UDPOutput
-from txgroupsock.relay.route import Route
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 
 GROUPS = {
     socket.AF_INET: ("239.7.8.1", "239.7.8.2"),

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from tests.relay.test_model import URLS
-from txgroupsock.relay.config import parseConfiguration
-from txgroupsock.relay.schema import schema, schemaText
-from txgroupsock.relay.summary import summary
-from txgroupsock.relay.tables import FILE
-from txgroupsock.relay.toml import loads
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.config.file import parseConfiguration
+from txgroupsock.relay.config.schema import schema, schemaText
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.config.tables import FILE
+from txgroupsock.relay.config.toml import loads
+from txgroupsock.relay.models.url import StreamURL, URLError
 
 DOCS = Path(__file__).parents[2] / "docs"
 VALIDATOR = Draft7Validator(schema())

@@ -16,11 +16,11 @@ from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from tests.relay.support import SECONDS, Collector, freePort, loggedLines, send
-from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.route import Route
-from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.carriers.udp.input import UDPInput
+from txgroupsock.relay.engine.relay import Relay
+from txgroupsock.relay.engine.route import Route
+from txgroupsock.relay.models.udp import InputModel
 
 
 def serviceOf(reactor: Any, url: str) -> tuple[RelayService, Collector]:

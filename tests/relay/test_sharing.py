@@ -23,9 +23,9 @@ from tests.relay.support import (
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.primitives import GroupsockError
+from txgroupsock.relay.engine.inputs import InputShare, SharedInputs
 from txgroupsock.relay.interfaces import IRelayInput
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.sharing import InputShare, SharedInputs
+from txgroupsock.relay.models.udp import InputModel
 
 Share = Callable[..., InputShare]
 

@@ -9,10 +9,10 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.circles import feeds
-from txgroupsock.relay.matching import Likeness, matches
-from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.split import resplit, split
+from txgroupsock.relay.engine.matching import Likeness, matches
+from txgroupsock.relay.loops.local import feeds
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.workers.split import resplit, split
 
 ADDRESSES = ["239.1.1.1", "239.1.1.2", "127.0.0.1", ""]
 INPUTS = st.builds(

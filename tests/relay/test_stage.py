@@ -12,10 +12,10 @@ from zope.interface.verify import verifyObject
 
 from tests.relay.support import Collector, Listener, freePort, loggedLines, send
 from txgroupsock import Route, Run, Stage
-from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.carriers.udp.input import UDPInput
+from txgroupsock.relay.engine.inputs import SharedInputs
 from txgroupsock.relay.interfaces import IRelayOutput, IRelayStage
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.models.udp import InputModel
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "relay.md"
 RTP = bytes([0x80]) + bytes(11)

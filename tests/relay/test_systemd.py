@@ -18,13 +18,13 @@ from tests.relay.manager import Manager
 from tests.relay.support import Twistd, freePort, isAlive, loggedLines
 from tests.relay.test_tap import parsed, servicesOf
 from tests.relay.test_workers_twistd import NOBODY, TO, WORKER, mayBecomeNobody
+from txgroupsock.relay.app.service import RelayService
+from txgroupsock.relay.app.systemd import Notifier, SystemdService, inShort
+from txgroupsock.relay.engine.relay import Relay
+from txgroupsock.relay.models.route import RelayModel
 from txgroupsock.relay.names import NameService
-from txgroupsock.relay.plan import RelayModel
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.service import RelayService
-from txgroupsock.relay.systemd import Notifier, SystemdService, inShort
 from txgroupsock.relay.viewers import ViewerService
-from txgroupsock.relay.workers import Workers
+from txgroupsock.relay.workers.relay import Workers
 
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "SO_PASSCRED"), reason="needs Linux's sockets, as systemd does"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.talk import BlockingPipes, Talk, packed, unpacked
+from txgroupsock.relay.workers.protocol import BlockingPipes, Talk, packed, unpacked
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

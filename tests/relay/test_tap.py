@@ -18,13 +18,13 @@ from twisted.plugin import getPlugins
 
 from tests.relay.support import SECONDS, Twistd, freePort, isAlive, send
 from txgroupsock import __version__
-from txgroupsock.relay.demo import DemoService
+from txgroupsock.relay.app.demo import DemoService
+from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.tap import Options, makeService
+from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.relay.tap import Options, makeService
 from txgroupsock.relay.viewers import AllowList
-from txgroupsock.relay.workers import Workers
+from txgroupsock.relay.workers.relay import Workers
 
 HINT = "'twistd groupsock-relay --help' lists the options"
 DEMO = "--demo shows the relay at work"

@@ -14,8 +14,8 @@ import pytest
 
 from tests.relay.support import SECONDS, Twistd
 from tests.relay.test_tap import HINT, failure, parsed, servicesOf
-from txgroupsock.relay.reload import ReloadService
-from txgroupsock.relay.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.control.reload import ReloadService
 from txgroupsock.relay.viewers import ViewerService
 
 EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
@@ -118,7 +118,7 @@ def test_schemaIsPrinted(capsys: pytest.CaptureFixture[str]) -> None:
 def test_checkNeedsNoReactor() -> None:
     """--check loads no reactor, and leaves the example as it is: nothing is opened."""
     program = (
-        "import sys\nfrom txgroupsock.relay.tap import Options\n"
+        "import sys\nfrom txgroupsock.relay.app.tap import Options\n"
         "try: Options().parseOptions(['--check', '--config', sys.argv[1]])\n"
         "finally: assert 'twisted.internet.reactor' not in sys.modules"
     )
@@ -155,8 +155,10 @@ def test_checkReadsKeys(
                 f"groupsock-relay: {endpoint}: {pipe}: it is not a file; give the path of one"
             ]
     assert ending("--check", f"--admin=ssl:443:privateKey={tmp_path}/nonesuch", capsys=capsys)
-    monkeypatch.setattr("txgroupsock.relay.tap.PATIENCE", 0.05)
-    monkeypatch.setattr("txgroupsock.relay.certificates.contentOf", lambda *_: over.wait(SECONDS))
+    monkeypatch.setattr("txgroupsock.relay.app.tap.PATIENCE", 0.05)
+    monkeypatch.setattr(
+        "txgroupsock.relay.http.certificates.contentOf", lambda *_: over.wait(SECONDS)
+    )
     lines = refused("--check", "--admin=ssl:443").splitlines()
     over.set()
     assert len(lines) == 1
@@ -166,8 +168,8 @@ def test_checkReadsKeys(
 def test_aDiskThatHangsKeepsNobodyFromTheEnd(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start and --check wait for a configuration file only for so long, and then say so."""
     over = threading.Event()
-    monkeypatch.setattr("txgroupsock.relay.config.MOST_SECONDS", 0.05)
-    monkeypatch.setattr("txgroupsock.relay.config.contentOf", lambda *_: over.wait(SECONDS))
+    monkeypatch.setattr("txgroupsock.relay.config.file.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.config.file.contentOf", lambda *_: over.wait(SECONDS))
     for options in ([], ["--check"]):
         assert "relay.toml: it takes more than 0.05 s" in refused("--config=relay.toml", *options)
     over.set()

@@ -17,18 +17,18 @@ from zope.interface import implementer
 
 from tests.relay.support import freePort, url
 from txgroupsock import Groupsock, GroupsockReactor, Relay, RelayModel, Route, Run, Stage, UDPPort
+from txgroupsock.relay.app.service import RelayService
+from txgroupsock.relay.carriers.udp.input import UDPInput
+from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.engine.route import NOBODY
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput
-from txgroupsock.relay.model import InputModel, OutputModel
-from txgroupsock.relay.output import UDPOutput
-from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.recording import Recorder
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
-from txgroupsock.relay.route import NOBODY
-from txgroupsock.relay.service import RelayService
-from txgroupsock.relay.sharing import SharedInputs
 from txgroupsock.relay.viewers import ViewerService
 
 

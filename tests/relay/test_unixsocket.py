@@ -14,7 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory
 
-from txgroupsock.relay.listening import ListenError, Listening
+from txgroupsock.relay.http.listening import ListenError, Listening
 
 NOT_OURS = str(os.getppid())  # of a process that runs
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.models.url import StreamURL, URLError
 
 NAMES = st.from_regex(r"[a-z][a-z0-9._-]{0,14}", fullmatch=True)
 IPV4 = st.ip_addresses(v=4).map(str)

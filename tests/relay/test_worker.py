@@ -15,9 +15,9 @@ from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 
 from tests.relay.support import SECONDS, freePort, loggedLines, until
-from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.status import Pieces
-from txgroupsock.relay.worker import Worker
+from txgroupsock.relay.workers.child import Worker
 
 
 class Pipe(StringTransport):

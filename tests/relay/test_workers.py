@@ -25,15 +25,17 @@ from tests.relay.support import (
     send,
     until,
 )
-from txgroupsock.relay import supervision, workerprocess, workers
+from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.plan import RelayModel, RouteModel
-from txgroupsock.relay.relay import Relay
-from txgroupsock.relay.service import RelayService, StartError
-from txgroupsock.relay.shares import Share
+from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.status import RouteStatus
-from txgroupsock.relay.supervision import Worker
-from txgroupsock.relay.workers import Workers
+from txgroupsock.relay.workers import process as workerprocess
+from txgroupsock.relay.workers import relay as workers
+from txgroupsock.relay.workers import supervisor
+from txgroupsock.relay.workers.assignment import Share
+from txgroupsock.relay.workers.relay import Workers
+from txgroupsock.relay.workers.supervisor import Worker
 
 
 def pidsOf(relay: Workers) -> list[int]:
@@ -267,8 +269,8 @@ async def test_whoDoesNotAnswerHoldsNothingUp(reactor: Any, monkeypatch: Any) ->
     """A worker that does not answer delays a status for a moment only, and is killed in the end;
     the other's last counters are told nevertheless.
     """
-    monkeypatch.setattr(supervision, "ANSWERING", 0.1)
-    monkeypatch.setattr(supervision, "_LATE", 0.2)
+    monkeypatch.setattr(supervisor, "ANSWERING", 0.1)
+    monkeypatch.setattr(supervisor, "_LATE", 0.2)
     monkeypatch.setattr(workers, "COUNTING", 0.05)
     monkeypatch.setattr(workerprocess, "STOP_PATIENCE", 0.2)
     async with running(reactor) as run:
@@ -293,7 +295,7 @@ async def test_whoDoesNotAnswerHoldsNothingUp(reactor: Any, monkeypatch: Any) ->
 @pytest_twisted.ensureDeferred
 async def test_aWorkerThatHangsIsStartedAgain(reactor: Any, monkeypatch: Any) -> None:
     """One that stands still is killed after a while, and its successor relays and counts on."""
-    monkeypatch.setattr(supervision, "_LATE", 0.2)
+    monkeypatch.setattr(supervisor, "_LATE", 0.2)
     monkeypatch.setattr(Worker, "patience", 0.5)
     monkeypatch.setattr(workers, "COUNTING", 0.05)
     async with running(reactor) as run:
@@ -416,7 +418,9 @@ async def test_whatAWorkerLogsIsLogged(reactor: Any) -> None:
         await relay.closeRelay()
     [event] = events
     assert event["log_level"].name == "warn"
-    assert event["log_system"] == "worker 1, txgroupsock.relay.lookup.HostLookup#warn"
+    assert (
+        event["log_system"] == "worker 1, txgroupsock.relay.carriers.udp.hostlookup.HostLookup#warn"
+    )
     assert event["text"].startswith("cannot find the address of no.such.host.invalid: check")
 
 

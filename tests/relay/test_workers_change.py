@@ -16,10 +16,10 @@ from attrs import evolve
 from tests.relay.support import Listener, freePort, isAlive, loggedLines, send, until, url
 from tests.relay.test_change import NOWHERE, modelOf
 from tests.relay.test_workers import pidsOf, totals
-from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.control import Control
-from txgroupsock.relay.plan import RelayModel
-from txgroupsock.relay.workers import Workers
+from txgroupsock.relay.config.document import Configuration
+from txgroupsock.relay.control.control import Control
+from txgroupsock.relay.models.route import RelayModel
+from txgroupsock.relay.workers.relay import Workers
 
 HOST = "127.0.0.1"
 SOMEWHERE = "udp://127.0.0.1:8"
@@ -230,7 +230,7 @@ async def test_workersAreStartedWhenThereIsWorkForThem(reactor: Any, monkeypatch
                 await relay.change(modelOf(a.route, (url(HOST, port), [NOWHERE])))
             assert len(relay.workers) == 1
             with monkeypatch.context() as patch:
-                patch.setattr("txgroupsock.relay.workerprocess._PROGRAM", "import no_such_module")
+                patch.setattr("txgroupsock.relay.workers.process._PROGRAM", "import no_such_module")
                 with pytest.raises(ConnectionError, match="worker 2 is not running: it exited wi"):
                     await relay.change(modelOf(a.route, b.route))
             assert len(relay.workers) == 1

@@ -16,9 +16,9 @@ from tests.relay.support import freePort, isAlive, loggedLines, send, until, url
 from tests.relay.test_change import NOWHERE, modelOf
 from tests.relay.test_workers import pidsOf, stopped
 from tests.relay.test_workers_change import HOST, SOMEWHERE, Stream, isFree, running, taken
-from txgroupsock.relay import supervision
-from txgroupsock.relay.supervision import Worker
-from txgroupsock.relay.workers import Workers
+from txgroupsock.relay.workers import supervisor
+from txgroupsock.relay.workers.relay import Workers
+from txgroupsock.relay.workers.supervisor import Worker
 
 
 def beforeCommitting(worker: Worker, act: Callable[[], object]) -> None:
@@ -154,8 +154,8 @@ async def test_aWorkerThatCannotStartIsMendedByAChange(reactor: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_aWorkerThatDoesNotAnswerRefusesTheChange(reactor: Any, monkeypatch: Any) -> None:
     """A change waits for a worker only so long; when that goes on it is as it was, too."""
-    monkeypatch.setattr(supervision, "CHANGING", 0.2)
-    monkeypatch.setattr(supervision, "ANSWERING", 0.2)
+    monkeypatch.setattr(supervisor, "CHANGING", 0.2)
+    monkeypatch.setattr(supervisor, "ANSWERING", 0.2)
     async with running(reactor) as run:
         a, b, new = run.a, run.b, freePort()
         with stopped(pidsOf(run.relay)[0]):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.tools.console import Display, PlainLines, Result
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.receiving import ReceivePlan, ReceiveService

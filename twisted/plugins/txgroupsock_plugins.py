@@ -6,7 +6,7 @@ from txgroupsock.ports.endpoints import KeepAliveParser
 
 groupsockRelay = ServiceMaker(
     "groupsock relay",
-    "txgroupsock.relay.tap",
+    "txgroupsock.relay.app.tap",
     "Relay UDP multicast and unicast streams.",
     "groupsock-relay",
 )

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from txgroupsock.relay.change import Outcome
     from txgroupsock.relay.counters import Counters
-    from txgroupsock.relay.plan import RelayModel
+    from txgroupsock.relay.engine.change import Outcome
+    from txgroupsock.relay.models.route import RelayModel
     from txgroupsock.relay.status import RouteStatus
 
 

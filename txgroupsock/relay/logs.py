@@ -97,7 +97,7 @@ class JSONLines(_Lines):
 class Journal(_Lines):
     """
     Writes events with their priority before each line, as C{sd-daemon(3)} has it, and no time,
-    since journald has that: C{<4>txgroupsock.relay.input.UDPInput: loop: ...}.
+    since journald has that: C{<4>txgroupsock.relay.carriers.udp.input.UDPInput: loop: ...}.
     """
 
     def _formatted(self, event: LogEvent) -> str:

@@ -12,7 +12,7 @@ from typing import TextIO
 from twisted.python import usage
 
 from txgroupsock._version import __version__
-from txgroupsock.relay.quantity import BIT_RATES, Quantity
+from txgroupsock.relay.models.quantity import BIT_RATES, Quantity
 from txgroupsock.tools.console import Result, observer
 from txgroupsock.tools.toolerror import ToolError
 

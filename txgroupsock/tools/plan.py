@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define
 
-from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.teststream.player import Source, TimedSource
 from txgroupsock.relay.teststream.stream import TestStream
 from txgroupsock.tools.recording import Recording, Replay, inRTP, limited, looped

@@ -8,9 +8,9 @@ from twisted.application.service import IService
 from twisted.python import usage
 from twisted.python.usage import CompleteFiles, Completer, Completions
 
-from txgroupsock.relay.completion import FROM, shapes
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.app.completion import FROM, shapes
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.tools.options import ToolOptions, terminal
 from txgroupsock.tools.receiving import ReceivePlan
 

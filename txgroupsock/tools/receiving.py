@@ -15,10 +15,10 @@ from zope.interface import implementer
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.health.carrier import Carrier
-from txgroupsock.relay.input import UDPInput
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.tools.console import Display, Result
 from txgroupsock.tools.recognition import Recognition
 from txgroupsock.tools.toolerror import ToolError

@@ -12,10 +12,10 @@ from twisted.python import usage
 from twisted.python.usage import CompleteFiles, Completer, Completions
 
 from txgroupsock.primitives import AddressError, parseAddress
-from txgroupsock.relay.completion import TO, shapes
-from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.app.completion import TO, shapes
+from txgroupsock.relay.models.udp import OutputModel
+from txgroupsock.relay.models.url import URLError
 from txgroupsock.relay.teststream.stream import HEADER, LARGEST
-from txgroupsock.relay.url import URLError
 from txgroupsock.tools.options import ToolOptions, bitRateOf, datagramRateOf, terminal
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.recording import ConstantRate, Recording, Replay

@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.exiting import exitWith
-from txgroupsock.relay.output import UDPOutput
 from txgroupsock.relay.teststream.player import Player
 from txgroupsock.tools.console import Display, Result
 from txgroupsock.tools.plan import SendPlan

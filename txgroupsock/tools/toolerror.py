@@ -9,7 +9,7 @@ class ToolError(Restorable, SystemExit, Exception):
     """
     A tool cannot do what it is asked to; the message says why and how to mend that.
 
-    For both bases see L{StartError <txgroupsock.relay.service.StartError>}.
+    For both bases see L{StartError <txgroupsock.relay.app.service.StartError>}.
     """
 
     def __init__(self, program: str, problem: object) -> None:

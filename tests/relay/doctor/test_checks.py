@@ -19,7 +19,7 @@ from txgroupsock.relay.doctor.rpfilter import checkReversePath, droppedAnyway
 from txgroupsock.relay.doctor.sharing import checkLeaks, taken
 from txgroupsock.relay.doctor.tally import MOST, Flow, Tallies, tallyOf
 from txgroupsock.relay.doctor.traffic import sightingOf, unexplained
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 
 A, G = ip_address("10.0.0.1"), ip_address("239.1.1.1")
 UP = 0x1 | 0x1000 | 0x40

@@ -121,7 +121,7 @@ def test_theLargerSettingHolds(tmp_path: Path) -> None:
     ("line", "expected"),
     [
         ("twistd -n groupsock-relay --from udp://:5", True),
-        ("python -c from#txgroupsock.relay.workerprocess#import#x 3", True),
+        ("python -c from#txgroupsock.relay.workers.process#import#x 3", True),
         ("twistd groupsock-relay --doctor udp://:5", False),
         ("twistd web", False),
     ],

@@ -15,7 +15,7 @@ from tests.relay.support import freePort, needMulticast, send
 from txgroupsock.relay.doctor import Diagnosis, Host, Patient, examine
 from txgroupsock.relay.doctor.kernel import Kernel
 from txgroupsock.relay.doctor.netlink import links, routeTo
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
 
 
 @pytest.fixture(autouse=True)

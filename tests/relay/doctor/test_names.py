@@ -12,7 +12,7 @@ import pytest
 
 from txgroupsock.relay.doctor import Host, Patient, examine
 from txgroupsock.relay.doctor.names import Names
-from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.models.udp import OutputModel
 
 
 def outputs(*hosts: str) -> list[OutputModel]:

@@ -14,14 +14,14 @@ from jsonschema import Draft7Validator
 
 from tests.relay.test_tap import parsed
 from tests.relay.test_tap_config import refused
-from txgroupsock.relay.config import ConfigurationError, parseConfiguration
-from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.config.document import Configuration
+from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
+from txgroupsock.relay.config.schema import schema
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.config.toml import loads
 from txgroupsock.relay.health import HealthModel, HookModel, Thresholds
 from txgroupsock.relay.health.keys import HEALTH, healthOf
-from txgroupsock.relay.plan import RouteModel
-from txgroupsock.relay.schema import schema
-from txgroupsock.relay.summary import summary
-from txgroupsock.relay.toml import loads
+from txgroupsock.relay.models.route import RouteModel
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROUTE = """[[route]]

@@ -19,14 +19,14 @@ from tests.relay.recording.test_files import names
 from tests.relay.recording.test_recorder import recordedIn, recordedSoFar
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, send, until, url
 from tests.relay.test_reload import Stream, running
-from txgroupsock.relay.config import ConfigurationError, parseConfiguration
-from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
+from txgroupsock.relay.config.schema import schema
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.config.toml import loads
+from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.recording import readDatagrams
 from txgroupsock.relay.recording.files import needFolder
 from txgroupsock.relay.recording.model import RecordingModel
-from txgroupsock.relay.schema import schema
-from txgroupsock.relay.summary import summary
-from txgroupsock.relay.toml import loads
 
 HOST = "127.0.0.1"
 FROM = "udp://239.1.1.1:5000"
@@ -187,7 +187,7 @@ async def test_aFolderOnADiskThatHangsHoldsNothing(
             await service.reload()
         with pytest.raises(OSError, match=problem):
             needFolder(Path(hanging))
-        monkeypatch.setattr("txgroupsock.relay.relay.FOLDER_TIME", SECONDS)
+        monkeypatch.setattr("txgroupsock.relay.engine.relay.FOLDER_TIME", SECONDS)
         reloading = service.reload()
         await until(reactor, lambda: service._control.relay._checking)  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="was closed before the change"):

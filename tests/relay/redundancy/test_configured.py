@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from txgroupsock.relay.config import ConfigurationError, parseConfiguration
-from txgroupsock.relay.configuration import Configuration
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.app.service import StartError
+from txgroupsock.relay.app.tap import Options
+from txgroupsock.relay.config.document import Configuration
+from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.redundancy.model import FailoverModel, MergeModel, RedundantModel
 from txgroupsock.relay.redundancy.sequencing import SequenceField
-from txgroupsock.relay.service import StartError
-from txgroupsock.relay.split import resplit, split
-from txgroupsock.relay.summary import summary
-from txgroupsock.relay.tap import Options
-from txgroupsock.relay.url import StreamURL
+from txgroupsock.relay.workers.split import resplit, split
 
 A = "udp://10.0.0.1@232.1.1.1:5000"
 B = "udp://10.1.0.1@232.1.1.2:5000"

@@ -16,9 +16,9 @@ from zope.interface.verify import verifyObject
 from tests.relay.redundancy.support import Leg, numberIn, rtp, rtpRun
 from tests.relay.support import Collector, freePort, until
 from txgroupsock import GroupsockReactor, Route
-from txgroupsock.relay.input import UDPInput
+from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.interfaces import IRelayInput, IWarning
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.redundancy import MergedInput
 
 

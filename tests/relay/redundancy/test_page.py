@@ -10,7 +10,7 @@ import pytest_twisted
 
 from tests.relay.redundancy.support import rtp
 from tests.relay.support import Listener, freePort, send
-from txgroupsock.relay.config import parseConfiguration
+from txgroupsock.relay.config.file import parseConfiguration
 
 PAGE = Path(__file__).parent.parent.parent.parent / "docs" / "redundancy.md"
 

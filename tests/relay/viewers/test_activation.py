@@ -21,8 +21,8 @@ import pytest
 from tests.relay.support import SECONDS, freePort, isAlive
 from tests.relay.viewers.support import GROUPS, HOST, PATH, Stream, numbered, stream
 from txgroupsock import GroupsockReactor
-from txgroupsock.relay.endpoint import serverEndpoint
-from txgroupsock.relay.service import StartError
+from txgroupsock.relay.app.service import StartError
+from txgroupsock.relay.http.endpoint import serverEndpoint
 from txgroupsock.relay.viewers import ViewerService, ViewersModel
 
 __all__ = ["stream"]  # a fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import AllowError, AllowList, AllowRule
 from txgroupsock.relay.viewers.path import NoGroup, streamOf
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 
 from tests.relay.viewers.support import Stream, serving, soon, watch
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.redundancy.model import MergeModel, RedundantModel
 from txgroupsock.relay.viewers import Form, StreamModel
 

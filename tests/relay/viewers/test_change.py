@@ -38,8 +38,8 @@ from tests.relay.viewers.support import (
 )
 from tests.relay.viewers.test_channel import SOON, bench
 from txgroupsock import GroupsockReactor, Route
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.viewers import (
     Access,
@@ -408,8 +408,8 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
-    monkeypatch.setattr("txgroupsock.relay.certificates.contentOf", wait)
-    monkeypatch.setattr("txgroupsock.relay.listening.PATIENCE", 0.05)
+    monkeypatch.setattr("txgroupsock.relay.http.certificates.contentOf", wait)
+    monkeypatch.setattr("txgroupsock.relay.http.listening.PATIENCE", 0.05)
     others = set(threading.enumerate())
     yield made
     made.set()
@@ -447,7 +447,7 @@ async def test_theEndWaitsForNothingThatHangs(
     reactor: Any, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that waits for a name server when its service is stopped is given up at once."""
-    monkeypatch.setattr("txgroupsock.relay.listening.PATIENCE", SECONDS)
+    monkeypatch.setattr("txgroupsock.relay.http.listening.PATIENCE", SECONDS)
     async with serving(reactor, MODEL) as service:
         preparing = service.prepare(evolve(MODEL, endpoints=("tcp:0:interface=silent.test",)))
         await service.stopService()
@@ -479,7 +479,7 @@ async def test_oldEndpointThatCannotBeOpenedAgain(
         def isTakenNow(*_: Any) -> None:
             raise CannotListenError(HOST, port, OSError(errno.EADDRINUSE, "Address in use"))
 
-        monkeypatch.setattr("txgroupsock.relay.listening.serverEndpoint", isTakenNow)
+        monkeypatch.setattr("txgroupsock.relay.http.listening.serverEndpoint", isTakenNow)
         with loggedLines() as lines:
             await prepared.abandon()
         assert "could not be opened again: cannot listen on" in "".join(lines)
@@ -527,7 +527,7 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> OddEndpoint:
     def parse(reactor: Any, description: str) -> Any:
         return made if description == "odd:" else serverFromString(reactor, description)
 
-    monkeypatch.setattr("txgroupsock.relay.listening.serverEndpoint", parse)
+    monkeypatch.setattr("txgroupsock.relay.http.listening.serverEndpoint", parse)
     return made
 
 

@@ -28,7 +28,7 @@ from tests.relay.viewers.support import (
     watch,
 )
 from tests.relay.web.running import routeText, running
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import StreamModel, TCPModel, ViewerService
 
 __all__ = ["stream"]

@@ -24,7 +24,7 @@ from tests.relay.viewers.support import (
     serving,
     soon,
 )
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import StreamModel, TCPModel
 
 BEHIND = f"haproxy:{ON_LOOPBACK}"

@@ -30,10 +30,10 @@ from tests.relay.viewers.support import (
 )
 from txgroupsock import GroupsockReactor, Route
 from txgroupsock.interfaces import IKeepAlive
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.service import StartError
-from txgroupsock.relay.sharing import SharedInputs
-from txgroupsock.relay.url import StreamURL
+from txgroupsock.relay.app.service import StartError
+from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.viewers import (
     AllowList,
     Channel,

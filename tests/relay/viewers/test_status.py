@@ -23,7 +23,7 @@ from tests.relay.viewers.support import (
     stream,
     watch,
 )
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.turns import PIECE, Work, atOnce
 from txgroupsock.relay.viewers import (
     Channel,

@@ -31,7 +31,7 @@ from tests.relay.viewers.support import (
     tlsEndpoint,
     watch,
 )
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import Access, StreamModel
 from txgroupsock.relay.viewers.access import Passwords
 

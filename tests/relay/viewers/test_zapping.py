@@ -23,7 +23,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from tests.conftest import resourcesHeld
 from tests.relay.viewers.support import HOST, connect, serving, soon
-from txgroupsock.relay.http import BoundedConnection
+from txgroupsock.relay.http.bounded import BoundedConnection
 from txgroupsock.relay.viewers import ViewerService
 from txgroupsock.relay.viewers.web import StreamRequest
 

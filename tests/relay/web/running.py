@@ -15,10 +15,10 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 
 from tests.relay.support import url
 from tests.relay.viewers.support import Client
-from txgroupsock.relay.monitor import Monitor
-from txgroupsock.relay.reload import ReloadService
-from txgroupsock.relay.service import RelayService
-from txgroupsock.relay.tap import Options, makeService
+from txgroupsock.relay.app.service import RelayService
+from txgroupsock.relay.app.tap import Options, makeService
+from txgroupsock.relay.control.monitor import Monitor
+from txgroupsock.relay.control.reload import ReloadService
 from txgroupsock.relay.web.service import AdminService
 
 HOST = "127.0.0.1"

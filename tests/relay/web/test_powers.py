@@ -14,11 +14,11 @@ from twisted.web.test.requesthelper import DummyChannel
 
 from tests.relay.support import freePort, url
 from tests.relay.web.running import ADMIN, HOST, NOWHERE, TOKEN, routeText, running
-from txgroupsock.relay.config import parseConfiguration
-from txgroupsock.relay.http import BoundedRequest
-from txgroupsock.relay.listening import Listening
+from txgroupsock.relay.config.file import parseConfiguration
+from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.http.bounded import BoundedRequest
+from txgroupsock.relay.http.listening import Listening
 from txgroupsock.relay.secrecy import restored, shownTable, shownURL
-from txgroupsock.relay.summary import summary
 
 SECRET = "s3cret"
 HOOKS = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Sequence
 
-from txgroupsock.relay.configuration import Configuration
+from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.doctor.examination import MOST_SECONDS, SECONDS, Patient, examine
 from txgroupsock.relay.doctor.finding import hasFault
 from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.report import reportText
-from txgroupsock.relay.model import InputModel, OutputModel
+from txgroupsock.relay.models.udp import InputModel, OutputModel
+from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, RedundantModel
-from txgroupsock.relay.url import StreamURL
 from txgroupsock.relay.viewers.model import StreamModel
 
 

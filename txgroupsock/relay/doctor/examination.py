@@ -8,14 +8,14 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from txgroupsock.relay.circles import closingCircles, feeds
 from txgroupsock.relay.doctor.finding import Diagnosis, Finding
 from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.inputs import InputExamination
 from txgroupsock.relay.doctor.names import Names
 from txgroupsock.relay.doctor.outputs import examineOutput
-from txgroupsock.relay.model import OutputModel
-from txgroupsock.relay.plan import RouteModel
+from txgroupsock.relay.loops.local import closingCircles, feeds
+from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 
 SECONDS: Final = 2.0

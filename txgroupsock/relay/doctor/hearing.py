@@ -33,7 +33,7 @@ from txgroupsock.primitives.sockaddr import IPAddress, familyOf, withoutScope
 from txgroupsock.relay.doctor.capture import Capture
 from txgroupsock.relay.doctor.packet import Query
 from txgroupsock.relay.doctor.tally import Flow, Tallies, tallyOf
-from txgroupsock.relay.model import InputModel, withScope
+from txgroupsock.relay.models.udp import InputModel, withScope
 
 _MOST_READS: Final = 1000  # before others have their turn
 _SLICE: Final = 100  # ms until somebody may stop it

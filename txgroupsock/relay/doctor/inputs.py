@@ -28,7 +28,7 @@ from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.kernel import rise
 from txgroupsock.relay.doctor.netlink import Link, routeTo
 from txgroupsock.relay.doctor.tally import Tallies
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 
 _CHECKSUMS = ("Udp.InCsumErrors", "Udp6InCsumErrors")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from txgroupsock.primitives import MembershipError
 from txgroupsock.primitives.errors import GroupsockError
 from txgroupsock.relay.doctor.finding import Finding
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 
 CHECK = "membership"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from txgroupsock.relay.carriers.udp.input import RECEIVE_BUFFER
 from txgroupsock.relay.doctor.finding import Finding
 from txgroupsock.relay.doctor.kernel import Program, UDPSocket
-from txgroupsock.relay.input import RECEIVE_BUFFER
 
 CHECK = "memory"
 _LIMIT = "net/core/rmem_max"

@@ -12,7 +12,7 @@ from typing import Final
 
 from txgroupsock.primitives import AddressError, IPAddress, parseAddress
 from txgroupsock.primitives.sockaddr import familyOf
-from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.models.udp import OutputModel
 
 SECONDS: Final = 6.0
 """How long answers may take: what got lost is asked again after 5 (resolv.conf(5))."""

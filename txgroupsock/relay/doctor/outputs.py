@@ -13,7 +13,7 @@ from txgroupsock.relay.doctor.finding import Diagnosis, Finding
 from txgroupsock.relay.doctor.interface import checkInterface, missingInterface
 from txgroupsock.relay.doctor.netlink import Link, Route, routeTo
 from txgroupsock.relay.doctor.routing import noRoute
-from txgroupsock.relay.model import OutputModel
+from txgroupsock.relay.models.udp import OutputModel
 
 _HEADERS = {4: 28, 6: 48}  # bytes of IP and UDP
 

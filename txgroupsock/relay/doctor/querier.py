@@ -14,7 +14,7 @@ from txgroupsock.relay.doctor.finding import Finding
 from txgroupsock.relay.doctor.kernel import Kernel
 from txgroupsock.relay.doctor.netlink import Link
 from txgroupsock.relay.doctor.packet import Query
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 
 CHECK = "querier"
 INTERVAL = 125  # seconds from one query to the next, unless somebody changed it

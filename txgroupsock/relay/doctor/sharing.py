@@ -16,7 +16,7 @@ from typing import Final
 from txgroupsock.primitives.constants import IP_MULTICAST_ALL, IPV6_MULTICAST_ALL, LINUX
 from txgroupsock.relay.doctor.finding import Finding
 from txgroupsock.relay.doctor.kernel import Program, UDPSocket
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 
 _PIDFD_GETFD: Final = 438  # on every architecture of Linux, since 5.6
 

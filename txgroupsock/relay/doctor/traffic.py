@@ -11,7 +11,7 @@ from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.doctor.finding import Finding
 from txgroupsock.relay.doctor.hearing import Heard
 from txgroupsock.relay.doctor.tally import Flow, Tallies, Tally
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 
 CHECK = "traffic"
 

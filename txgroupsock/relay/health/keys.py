@@ -7,12 +7,12 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.relay.config.kinds import Amount, Flag, Found, Key, Kind, Table, Whole
+from txgroupsock.relay.config.positions import KeyPath
 from txgroupsock.relay.health.clockrates import MOST_RATE, MOST_TYPE
 from txgroupsock.relay.health.model import HealthModel, HookModel, checkURL
 from txgroupsock.relay.health.thresholds import Thresholds
-from txgroupsock.relay.keys import Amount, Flag, Found, Key, Kind, Table, Whole
-from txgroupsock.relay.positions import KeyPath
-from txgroupsock.relay.quantity import BIT_RATES, TIMES, Quantity
+from txgroupsock.relay.models.quantity import BIT_RATES, TIMES, Quantity
 
 _SHARES: Mapping[str, float] = {"%": 0.01}
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
-from txgroupsock.relay.certificates import whyOpenSSL
+from txgroupsock.relay.http.certificates import whyOpenSSL
 
 _PLAIN = ("wrong version number", "packet length too long", "record layer failure", "http request")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
+from txgroupsock.relay.config.kinds import Amount, Found, Key, Table, Whole
+from txgroupsock.relay.config.positions import KeyPath
 from txgroupsock.relay.health.model import HealthModel
-from txgroupsock.relay.keys import Amount, Found, Key, Table, Whole
-from txgroupsock.relay.positions import KeyPath
-from txgroupsock.relay.quantity import SIZES, TIMES, Quantity
+from txgroupsock.relay.models.quantity import SIZES, TIMES, Quantity
 from txgroupsock.relay.recording.model import RecordingModel
 
 _LONG_TIMES: Mapping[str, float] = {**TIMES, "h": 3600, "d": 86400}
@@ -24,12 +24,14 @@ class Folder:
     words = 'a folder by its whole path, such as "/var/lib/groupsock"'
 
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
-        """See L{Kind <txgroupsock.relay.keys.Kind>}; whether it is there shows at the start."""
+        """
+        See L{Kind <txgroupsock.relay.config.kinds.Kind>}; whether it is there shows at the start.
+        """
         if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
             yield path, f"it is {value!r}, and should be {self.words}"
 
     def schema(self) -> dict[str, Any]:
-        """See L{Kind <txgroupsock.relay.keys.Kind>}."""
+        """See L{Kind <txgroupsock.relay.config.kinds.Kind>}."""
         return {"type": "string", "pattern": "^/"}
 
 

@@ -7,9 +7,19 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from txgroupsock.relay.keys import Amount, Choice, Found, Key, Kind, Table, URLs, Whole, mistyped
-from txgroupsock.relay.positions import KeyPath
-from txgroupsock.relay.quantity import TIMES, Quantity
+from txgroupsock.relay.config.kinds import (
+    Amount,
+    Choice,
+    Found,
+    Key,
+    Kind,
+    Table,
+    URLs,
+    Whole,
+    mistyped,
+)
+from txgroupsock.relay.config.positions import KeyPath
+from txgroupsock.relay.models.quantity import TIMES, Quantity
 from txgroupsock.relay.redundancy.model import (
     BOUNDARIES,
     FailoverModel,

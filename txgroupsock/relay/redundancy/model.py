@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from attrs import evolve, frozen
 
 from txgroupsock.primitives.arguments import typed
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.redundancy.boundary import (
     Boundary,
     RTPFrame,

@@ -14,7 +14,7 @@ from txgroupsock.relay.redundancy.failover import Candidate
 from txgroupsock.relay.redundancy.legs import LegStatus
 
 if TYPE_CHECKING:
-    from txgroupsock.relay.sharing import InputShare
+    from txgroupsock.relay.engine.inputs import InputShare
 
 
 @frozen

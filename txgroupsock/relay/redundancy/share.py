@@ -20,8 +20,8 @@ from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, RedundantMo
 from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
 
 if TYPE_CHECKING:
-    from txgroupsock.relay.feedback import Feedback
-    from txgroupsock.relay.sharing import InputShare
+    from txgroupsock.relay.engine.inputs import InputShare
+    from txgroupsock.relay.loops.feedback import Feedback
 
 
 @implementer(IRelayInput, IWarning)
@@ -29,7 +29,7 @@ class RedundantShare:
     """
     The legs of one route, merged or failed over, as one input.
 
-    It has what L{InputShare <txgroupsock.relay.sharing.InputShare>} has.
+    It has what L{InputShare <txgroupsock.relay.engine.inputs.InputShare>} has.
 
     @ivar model: the input, with the latency that this route wants.
     @ivar receiver: what is given its runs.
@@ -45,7 +45,7 @@ class RedundantShare:
         """
         @param reactor: provides C{IReactorTime}.
         @param legs: a share of each, not open.
-        @param feedback: see L{SharedInputs <txgroupsock.relay.sharing.SharedInputs>}.
+        @param feedback: see L{SharedInputs <txgroupsock.relay.engine.inputs.SharedInputs>}.
         """
         self.model = model
         self._reactor = steady(reactor)
@@ -85,7 +85,8 @@ class RedundantShare:
         """
         See L{IRelayInput}; a leg that cannot be opened is tried again.
 
-        @param waits: see L{UDPInput.openInput <txgroupsock.relay.input.UDPInput.openInput>}.
+        @param waits: see L{UDPInput.openInput
+            <txgroupsock.relay.carriers.udp.input.UDPInput.openInput>}.
         @raise OSError: none of the legs could be opened.
         """
         needClosed(self, self._input.isOpen)
@@ -154,7 +155,7 @@ class RedundantShare:
         self._input.tryAgain()
 
     def feeds(self, output: IRelayOutput) -> None:
-        """See L{InputShare <txgroupsock.relay.sharing.InputShare>}: every leg does."""
+        """See L{InputShare <txgroupsock.relay.engine.inputs.InputShare>}: every leg does."""
         self._outputs[output] = None
         nodes = [each.input for each in self._legs if each.input is not None]
         if nodes:

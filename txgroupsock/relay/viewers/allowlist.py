@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from txgroupsock.primitives import IPAddress
 from txgroupsock.primitives.arguments import checked
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 
 Network: TypeAlias = IPv4Network | IPv6Network

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
-from txgroupsock.relay.listening import ListenError, Listening
+from txgroupsock.relay.http.listening import ListenError, Listening
 from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
 

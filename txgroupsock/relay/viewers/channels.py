@@ -14,12 +14,12 @@ from twisted.logger import Logger, LogLevel
 from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.engine.inputs import AnyShare, SharedInputs
+from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
-from txgroupsock.relay.places import mostFrom, originOf
-from txgroupsock.relay.route import Route
-from txgroupsock.relay.sharing import AnyShare, SharedInputs
+from txgroupsock.relay.http.places import mostFrom, originOf
 from txgroupsock.relay.status import healthOf
 from txgroupsock.relay.turns import Work, atOnce
 from txgroupsock.relay.viewers.channel import Channel

@@ -11,7 +11,7 @@ from attrs.validators import ge, gt, le
 
 from txgroupsock.primitives.arguments import typed
 from txgroupsock.relay.health.model import HealthModel
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from txgroupsock.relay.model import InputModel
-from txgroupsock.relay.url import StreamURL, URLError
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.relay.viewers.model import Form, StreamModel
 
 _FORMS = {b"udp": Form.PLAIN, b"rtp": Form.RTP}

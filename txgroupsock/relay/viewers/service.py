@@ -10,13 +10,13 @@ from twisted.logger import Logger
 
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.arguments import checked
+from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.filelimit import allowOpenFiles
+from txgroupsock.relay.engine.filelimit import allowOpenFiles
+from txgroupsock.relay.engine.inputs import SharedInputs
 from txgroupsock.relay.health.sharedhooks import SharedHooks
-from txgroupsock.relay.http import BoundedSite
-from txgroupsock.relay.listening import Listening
-from txgroupsock.relay.service import StartError
-from txgroupsock.relay.sharing import SharedInputs
+from txgroupsock.relay.http.bounded import BoundedSite
+from txgroupsock.relay.http.listening import Listening
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.turns import Turns, Work, atOnce
 from txgroupsock.relay.viewers.change import Offer, ViewersChange, offersOf

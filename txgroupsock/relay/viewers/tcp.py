@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from txgroupsock.relay.halfclose import HalfCloseable
+from txgroupsock.relay.http.halfclose import HalfCloseable
 from txgroupsock.relay.viewers.channels import Channels, NoRoom
 from txgroupsock.relay.viewers.model import StreamModel
 from txgroupsock.relay.viewers.viewer import Viewer

@@ -28,8 +28,8 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
 from txgroupsock.primitives.destination import WOULD_BLOCK
-from txgroupsock.relay.halfclose import hasHungUp
-from txgroupsock.relay.places import addressOf, originOf
+from txgroupsock.relay.http.halfclose import hasHungUp
+from txgroupsock.relay.http.places import addressOf, originOf
 from txgroupsock.relay.viewers.block import Position
 from txgroupsock.relay.viewers.status import ViewerStatus
 

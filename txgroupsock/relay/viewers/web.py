@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from txgroupsock.primitives.errors import Restorable
-from txgroupsock.relay.http import BoundedRequest, isRebound, tokensIn
+from txgroupsock.relay.http.bounded import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.allowlist import AllowList
 from txgroupsock.relay.viewers.channels import Channels, NoRoom

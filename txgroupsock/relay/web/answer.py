@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from txgroupsock.primitives.errors import Restorable
-from txgroupsock.relay.control import ChangeRefused
+from txgroupsock.relay.control.control import ChangeRefused
 
 
 @frozen

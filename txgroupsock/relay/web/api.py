@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from txgroupsock.relay.change import Outcome
-from txgroupsock.relay.config import ConfigurationError, checkedDocument
-from txgroupsock.relay.configuration import Configuration, Document
-from txgroupsock.relay.control import Control
-from txgroupsock.relay.reload import ReloadService
+from txgroupsock.relay.config.document import Configuration, Document
+from txgroupsock.relay.config.file import ConfigurationError, checkedDocument
+from txgroupsock.relay.control.control import Control
+from txgroupsock.relay.control.reload import ReloadService
+from txgroupsock.relay.engine.change import Outcome
 from txgroupsock.relay.secrecy import restored, shownTable
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.body import valueIn

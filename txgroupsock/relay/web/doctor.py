@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from txgroupsock.relay.control import Control
+from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.doctor import SECONDS, Host, Patient, examine, reportJSON
-from txgroupsock.relay.model import InputModel
+from txgroupsock.relay.models.udp import InputModel
+from txgroupsock.relay.models.url import URLError
 from txgroupsock.relay.threads import Threads
-from txgroupsock.relay.url import URLError
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.body import valueIn
 

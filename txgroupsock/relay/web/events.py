@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from txgroupsock.ports.keepalive import handleOf
 from txgroupsock.primitives import GroupsockError, setSendBufferTo
-from txgroupsock.relay.http import BoundedRequest
-from txgroupsock.relay.monitor import Monitor
-from txgroupsock.relay.places import Places, mostFrom, originOf
+from txgroupsock.relay.control.monitor import Monitor
+from txgroupsock.relay.http.bounded import BoundedRequest
+from txgroupsock.relay.http.places import Places, mostFrom, originOf
 from txgroupsock.relay.turns import Turns
 from txgroupsock.relay.web.answer import Refusal
 from txgroupsock.relay.web.pouring import Pouring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from txgroupsock.relay.monitor import Monitor
+from txgroupsock.relay.control.monitor import Monitor
 from txgroupsock.relay.web.answer import Answer
 from txgroupsock.relay.web.metrics import OPENMETRICS_TYPE, MetricsWriter, contentType
 

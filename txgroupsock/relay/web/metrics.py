@@ -47,7 +47,7 @@ class MetricsWriter:
     Writes a status, one route after the other, with the metrics of this process and of Python.
 
     What a route adds to each family is a text at once: see L{Monitor
-    <txgroupsock.relay.monitor.Monitor>} for why.
+    <txgroupsock.relay.control.monitor.Monitor>} for why.
     """
 
     def __init__(self, *, isOpenMetrics: bool = False) -> None:

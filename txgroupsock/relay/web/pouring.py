@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from txgroupsock.relay.http import BoundedRequest
+from txgroupsock.relay.http.bounded import BoundedRequest
 from txgroupsock.relay.turns import Turns
 
 

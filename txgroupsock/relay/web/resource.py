@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from txgroupsock.relay.http import BoundedRequest, isRebound, tokensIn
-from txgroupsock.relay.monitor import Monitor
+from txgroupsock.relay.control.monitor import Monitor
+from txgroupsock.relay.http.bounded import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.doctor import DoctorAPI

@@ -1,0 +1,1 @@
+"""C{twistd groupsock-relay}, and what else a process of it has."""

@@ -1,0 +1,1 @@
+"""What carries a stream to and from a relay."""

@@ -1,0 +1,1 @@
+"""UDP, unicast and multicast."""

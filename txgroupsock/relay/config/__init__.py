@@ -1,0 +1,1 @@
+"""The configuration file, and the table of all that it may say."""

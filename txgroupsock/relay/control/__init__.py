@@ -1,0 +1,1 @@
+"""What happens to a relay that runs: reloads, changes, figures."""

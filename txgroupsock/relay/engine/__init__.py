@@ -1,0 +1,1 @@
+"""Routes that run, and how they go over to others."""

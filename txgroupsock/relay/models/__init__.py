@@ -1,0 +1,1 @@
+"""What is wanted, checked: values without anything open."""

@@ -1,0 +1,1 @@
+"""Routes shared out among several processes."""
