@@ -21,8 +21,9 @@ SECONDS = 900
 # be read in the order in which something came, which select(2) does not tell.
 LEFT_OUT = [
     "tests/relay/redundancy",
-    *("tests/lan/test_re*.py", "tests/tools", "tests/relay/top", "tests/relay/test_tap*.py"),
-    *("tests/relay/test_demo.py", "tests/relay/test_workers*.py", "tests/relay/test_systemd.py"),
+    *("tests/lan/test_re*.py", "tests/tools", "tests/relay/top"),
+    *(f"tests/relay/app/test_{name}.py" for name in ("demo", "systemd", "tap*")),
+    *(f"tests/relay/workers/test_{name}.py" for name in ("change*", "re*", "twistd")),
     "tests/relay/viewers/test_activation.py",
 ]
 # The options of the outer run are for the outer run: `-k` would empty the inner one, and measuring

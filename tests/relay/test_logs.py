@@ -21,7 +21,7 @@ from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 
 from tests.relay.support import Twistd, freePort
-from tests.relay.test_workers_twistd import TO, WORKER
+from tests.relay.workers.test_twistd import TO, WORKER
 from txgroupsock.relay import outlet
 from txgroupsock.relay.logs import MOST_BYTES, Journal, JSONLines
 

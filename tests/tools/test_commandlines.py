@@ -9,7 +9,7 @@ import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
-from tests.relay.test_completion import completed, needsZsh
+from tests.relay.app.test_completion import completed, needsZsh
 from tests.tools.support import Tool
 from txgroupsock import __version__
 from txgroupsock.tools import receive, send

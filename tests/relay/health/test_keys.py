@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from tests.relay.test_tap import parsed
-from tests.relay.test_tap_config import refused
+from tests.relay.app.test_tap import parsed
+from tests.relay.app.test_tap_config import refused
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
 from txgroupsock.relay.config.schema import schema

@@ -15,10 +15,10 @@ import pytest
 import pytest_twisted
 from jsonschema import Draft7Validator
 
+from tests.relay.control.test_reload import Stream, running
 from tests.relay.recording.test_files import names
 from tests.relay.recording.test_recorder import recordedIn, recordedSoFar
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, send, until, url
-from tests.relay.test_reload import Stream, running
 from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
 from txgroupsock.relay.config.schema import schema
 from txgroupsock.relay.config.summary import summary
@@ -180,7 +180,7 @@ async def test_aFolderOnADiskThatHangsHoldsNothing(
     path.write_text(good)
     async with running(reactor, path) as service:
         path.write_text(good.replace(f"{tmp_path}'", f"{hanging}'"))
-        for module in ("relay", "recording.files"):
+        for module in ("engine.relay", "recording.files"):
             monkeypatch.setattr(f"txgroupsock.relay.{module}.FOLDER_TIME", 0.05)
         problem = rf"cannot record to {re.escape(hanging)}: it takes more than 0\.05 s"
         with pytest.raises(OSError, match=problem):

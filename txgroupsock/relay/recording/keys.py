@@ -24,9 +24,7 @@ class Folder:
     words = 'a folder by its whole path, such as "/var/lib/groupsock"'
 
     def check(self, value: object, path: KeyPath) -> Iterator[Found]:
-        """
-        See L{Kind <txgroupsock.relay.config.kinds.Kind>}; whether it is there shows at the start.
-        """
+        """See L{Kind <txgroupsock.relay.config.kinds.Kind>}.  Whether it is there shows later."""
         if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
             yield path, f"it is {value!r}, and should be {self.words}"
 

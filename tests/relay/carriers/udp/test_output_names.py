@@ -12,9 +12,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.relay.carriers.udp.test_output_faults import Host, counts, reasons
 from tests.relay.resolver import ResolvingClock
 from tests.relay.support import SECONDS, Listener, freePort, loggedLines, opened, runOf
-from tests.relay.test_output_faults import Host, counts, reasons
 from txgroupsock.relay.carriers.udp.hostlookup import HostLookup
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.models.udp import OutputModel

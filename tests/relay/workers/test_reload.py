@@ -9,8 +9,8 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.relay.control.test_reload import HOST, routeText
 from tests.relay.support import SECONDS, Twistd, freePort, send, url
-from tests.relay.test_reload import HOST, routeText
 
 
 def test_SIGHUPReloadsWorkers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.relay.loops import RELAY, SOURCE, Sender, Simulation, Way, runsOf
+from tests.relay.loops.simulation import RELAY, SOURCE, Sender, Simulation, Way, runsOf
 from tests.relay.support import loggedLines
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import Counters

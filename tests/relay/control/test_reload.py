@@ -250,9 +250,9 @@ async def test_whateverIsRaisedIsAFailedChange(
         raise problem
 
     async with running(reactor, path) as service:
-        for place in ("config.configurationOf", "config.contentOf"):
+        for place in ("configurationOf", "contentOf"):
             with monkeypatch.context() as patched, loggedLines() as lines:
-                patched.setattr(f"txgroupsock.relay.{place}", fail)
+                patched.setattr(f"txgroupsock.relay.config.file.{place}", fail)
                 with pytest.raises((type(problem), ConfigurationError)):
                     await service.reload()
             last = service._control.last

@@ -12,10 +12,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.relay.engine.test_change import NOWHERE, modelOf
 from tests.relay.support import freePort, isAlive, loggedLines, send, until, url
-from tests.relay.test_change import NOWHERE, modelOf
-from tests.relay.test_workers import pidsOf, stopped
-from tests.relay.test_workers_change import HOST, SOMEWHERE, Stream, isFree, running, taken
+from tests.relay.workers.test_change import HOST, SOMEWHERE, Stream, isFree, running, taken
+from tests.relay.workers.test_relay import pidsOf, stopped
 from txgroupsock.relay.workers import supervisor
 from txgroupsock.relay.workers.relay import Workers
 from txgroupsock.relay.workers.supervisor import Worker

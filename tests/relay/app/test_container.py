@@ -14,7 +14,7 @@ import pytest
 
 from tests.relay.viewers.test_activation import connected
 
-FILE = Path(__file__).parents[2] / "docs/container/Containerfile"
+FILE = Path(__file__).parents[3] / "docs/container/Containerfile"
 EXAMPLE = FILE.parents[1] / "relay.example.toml"
 
 

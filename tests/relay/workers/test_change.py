@@ -13,9 +13,9 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
+from tests.relay.engine.test_change import NOWHERE, modelOf
 from tests.relay.support import Listener, freePort, isAlive, loggedLines, send, until, url
-from tests.relay.test_change import NOWHERE, modelOf
-from tests.relay.test_workers import pidsOf, totals
+from tests.relay.workers.test_relay import pidsOf, totals
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.models.route import RelayModel

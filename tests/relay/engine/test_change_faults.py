@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 
 from tests.conftest import openDescriptors
+from tests.relay.engine.test_change import HOST, NOWHERE, relaying
 from tests.relay.support import Listener, freePort, loggedLines, send, url
-from tests.relay.test_change import HOST, NOWHERE, relaying
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.control.control import Control

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from tests.relay.test_model import URLS
+from tests.relay.models.test_udp import URLS
 from txgroupsock.relay.config.file import parseConfiguration
 from txgroupsock.relay.config.schema import schema, schemaText
 from txgroupsock.relay.config.summary import summary
@@ -19,7 +19,7 @@ from txgroupsock.relay.config.tables import FILE
 from txgroupsock.relay.config.toml import loads
 from txgroupsock.relay.models.url import StreamURL, URLError
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 VALIDATOR = Draft7Validator(schema())
 GOOD = {"from": "udp://239.1.1.1:5000", "to": ["udp://10.0.0.1:5000"]}
 

@@ -9,7 +9,7 @@ from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.relay.test_config import EXAMPLE
+from tests.relay.config.test_file import EXAMPLE
 from txgroupsock.relay.config import document
 from txgroupsock.relay.config.file import (
     ConfigurationError,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from tests.relay.app.test_tap import parsed, servicesOf
 from tests.relay.manager import Manager
 from tests.relay.support import Twistd, freePort, isAlive, loggedLines
-from tests.relay.test_tap import parsed, servicesOf
-from tests.relay.test_workers_twistd import NOBODY, TO, WORKER, mayBecomeNobody
+from tests.relay.workers.test_twistd import NOBODY, TO, WORKER, mayBecomeNobody
 from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.app.systemd import Notifier, SystemdService, inShort
 from txgroupsock.relay.engine.relay import Relay

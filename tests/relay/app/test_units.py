@@ -22,11 +22,11 @@ import pytest
 
 from tests.relay.manager import Manager
 from tests.relay.support import SECONDS, Twistd, freePort
-from tests.relay.test_workers_twistd import NOBODY, WORKER, mayBecomeNobody, mayRunPython
+from tests.relay.workers.test_twistd import NOBODY, WORKER, mayBecomeNobody, mayRunPython
 
-UNITS = Path(__file__).parents[2] / "docs/systemd"
+UNITS = Path(__file__).parents[3] / "docs/systemd"
 SERVICE = "groupsock-relay.service"
-OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
+OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
 LOW_PORT = 83
 
 

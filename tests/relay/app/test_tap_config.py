@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.relay.app.test_tap import HINT, failure, parsed, servicesOf
 from tests.relay.support import SECONDS, Twistd
-from tests.relay.test_tap import HINT, failure, parsed, servicesOf
 from txgroupsock.relay.app.service import RelayService, StartError
 from txgroupsock.relay.control.reload import ReloadService
 from txgroupsock.relay.viewers import ViewerService
 
-EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
+EXAMPLE = Path(__file__).parents[3] / "docs/relay.example.toml"
 TO = "udp://127.0.0.1:9"
 WRONG = "workers = 0\n[[route]]\nfrom = 3\nto = 'udp://x'\n"
 PROBLEMS = [

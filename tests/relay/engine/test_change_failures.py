@@ -11,8 +11,8 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from tests.relay.engine.test_change import HOST, NOWHERE, modelOf, relaying, reports, socketOf
 from tests.relay.support import Listener, freePort, loggedLines, send, url
-from tests.relay.test_change import HOST, NOWHERE, modelOf, relaying, reports, socketOf
 from txgroupsock.relay.engine.relay import Relay
 
 

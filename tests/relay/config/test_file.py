@@ -17,7 +17,7 @@ from txgroupsock.relay.config.file import (
 )
 from txgroupsock.relay.models.route import RelayModel
 
-EXAMPLE = Path(__file__).parents[2] / "docs/relay.example.toml"
+EXAMPLE = Path(__file__).parents[3] / "docs/relay.example.toml"
 A, B, C, D = (f"udp://239.1.1.{number}:5000" for number in range(1, 5))
 
 
