@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from txgroupsock.relay.counters import Counters
-    from txgroupsock.relay.engine.change import Outcome
     from txgroupsock.relay.models.route import RelayModel
-    from txgroupsock.relay.status import RouteStatus
+    from txgroupsock.relay.status import Outcome, RouteStatus
 
 
 class IWarning(Interface):

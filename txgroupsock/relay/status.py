@@ -1,20 +1,108 @@
-"""What an operator is told about a route: counts, what is open, and what to do about trouble."""
+"""What an operator is told about routes: counts, what is open, what to do about trouble."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from txgroupsock.primitives import BufferSize
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.health.stage import Health
-from txgroupsock.relay.interfaces import IWarning
-from txgroupsock.relay.redundancy.report import RedundancyReport
-from txgroupsock.relay.redundancy.share import RedundantShare
-from txgroupsock.relay.turns import PIECE, Work, atOnce, inPieces
+from txgroupsock.relay.turns import PIECE
+
+
+@frozen
+class LegReport:
+    """
+    One leg at one moment.
+
+    What only a merge, or only a failover that looks at losses, knows is L{None} elsewhere.
+
+    @ivar name: its URL.
+    @ivar counters: what has come in, and what was dropped on the way in.
+    @ivar state: what is open, for people.
+    @ivar used: datagrams that were given on.
+    @ivar lost: missing on this leg; less again if some come late.
+    @ivar duplicates: that had come on this very leg before.
+    @ivar late: that came when they had been given up.
+    @ivar strays: of another stream than is given on.
+    @ivar lossRate: share of the datagrams of the last seconds, 0 to 1.
+    @ivar skew: least, most and mean seconds behind whichever leg was first.
+    @ivar silence: seconds since its last datagram; L{None} before the first.
+    @ivar isSilent: whether that is longer than the configuration lets pass.
+    @ivar isActive: whether it is the one that a failover gives on; L{None} for a merge.
+    @ivar buffer: the kernel's buffer for it; L{None} while it is closed.
+    """
+
+    name: str
+    counters: Counters
+    state: tuple[str, ...]
+    used: int
+    lost: int | None = None
+    duplicates: int | None = None
+    late: int | None = None
+    strays: int | None = None
+    lossRate: float | None = None
+    skew: tuple[float, float, float] | None = None
+    silence: float | None = None
+    isSilent: bool = True
+    isActive: bool | None = None
+    buffer: BufferSize | None = None
+
+    def __str__(self) -> str:
+        """For the log: what came of it."""
+        parts = [str(self.counters), f"{self.used:,} used"]
+        if self.lost is not None:
+            parts.append(f"{self.lost:,} lost, {self.late:,} late")
+        if self.skew is not None:
+            least, most, mean = (1000 * each for each in self.skew)
+            parts.append(f"{least:.1f} to {most:.1f} ms behind (mean {mean:.1f})")
+        return ", ".join(parts)
+
+    @classmethod
+    def fromJSON(cls, value: Mapping[str, Any]) -> LegReport:
+        """The report whose fields JSON had."""
+        counted, skew, buffer = value["counters"], value["skew"], value["buffer"]
+        dropped = Counter(counted["dropped"])
+        return cls(
+            **{
+                **value,
+                "counters": Counters(counted["datagrams"], counted["bytes"], dropped),
+                "state": tuple(value["state"]),
+                "skew": skew and (skew[0], skew[1], skew[2]),
+                "buffer": buffer and BufferSize(**buffer),
+            }
+        )
+
+
+@frozen
+class RedundancyReport:
+    """
+    An input that is made of several, at one moment.
+
+    @ivar kind: C{"merge"} or C{"failover"}.
+    @ivar changes: how often a failover went over to another leg, or the stream of a merge began
+        anew.
+    """
+
+    kind: str
+    changes: int
+    legs: tuple[LegReport, ...]
+
+    def report(self) -> list[str]:
+        """A line for each leg."""
+        return [
+            f"leg {number}{', given on' if leg.isActive else ''}, {leg.name}: {leg}"
+            for number, leg in enumerate(self.legs, 1)
+        ]
+
+    @classmethod
+    def fromJSON(cls, value: Mapping[str, Any]) -> RedundancyReport:
+        """The report whose fields JSON had."""
+        legs = tuple(LegReport.fromJSON(each) for each in value["legs"])
+        return cls(value["kind"], value["changes"], legs)
 
 
 @frozen
@@ -36,22 +124,6 @@ class EndStatus:
     warnings: tuple[str, ...] = ()
     buffer: BufferSize | None = None
     redundancy: RedundancyReport | None = None
-
-    @classmethod
-    def of(cls, end: Any, counters: Counters | None = None) -> EndStatus:
-        """
-        @param end: provides IRelayInput, IRelayStage or IRelayOutput.
-        @param counters: of it, at that moment; L{None} for those of now.
-        """
-        model = getattr(end, "model", None)
-        return cls(
-            name=type(end).__name__ if model is None else getattr(model, "name", str(model)),
-            counters=counters or end.counters.copy(),
-            state=tuple(end.describe()) if hasattr(end, "describe") else (),
-            warnings=tuple(end.warnings()) if IWarning.providedBy(end) else (),
-            buffer=getattr(end, "buffer", None),
-            redundancy=end.report() if isinstance(end, RedundantShare) else None,
-        )
 
     def after(self, earlier: Counters) -> EndStatus:
         """The same, with what was counted before it began added."""
@@ -87,23 +159,6 @@ class RouteStatus:
     outputs: tuple[EndStatus, ...]
     name: str = ""
     health: Mapping[str, Any] | None = None
-
-    @classmethod
-    def of(
-        cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
-    ) -> RouteStatus:
-        """The status of a route's parts."""
-        return atOnce(cls.making(incoming, stages, outputs, name))
-
-    @classmethod
-    def making(
-        cls, incoming: Any, stages: Sequence[Any], outputs: Sequence[Any], name: str = ""
-    ) -> Work[RouteStatus]:
-        """The same, some parts at a time; what is counted is that of one moment."""
-        parts = [(part, part.counters.copy()) for part in (incoming, *stages, *outputs)]
-        health = healthOf(stages)
-        ends = yield from inPieces(lambda part: EndStatus.of(*part), parts)
-        return cls.ofEnds(ends, len(stages), name, health)
 
     @property
     def ends(self) -> tuple[EndStatus, ...]:
@@ -212,14 +267,6 @@ class Pieces:
         return [RouteStatus.ofEnds(ofOne, *head) for ofOne, head in zip(ends, heads, strict=True)]
 
 
-def healthOf(stages: Iterable[Any]) -> dict[str, Any] | None:
-    """What the first of these stages that looks at the health of a stream has found."""
-    for each in stages:
-        if isinstance(each, Health):
-            return each.status().toJSON()
-    return None
-
-
 def _endOf(value: Mapping[str, Any]) -> EndStatus:
     counted, buffer, legs = value["counters"], value["buffer"], value["redundancy"]
     return EndStatus(
@@ -230,3 +277,23 @@ def _endOf(value: Mapping[str, Any]) -> EndStatus:
         buffer=None if buffer is None else BufferSize(**buffer),
         redundancy=legs and RedundancyReport.fromJSON(legs),
     )
+
+
+@frozen
+class Outcome:
+    """
+    What became of routes, by their names.
+
+    @ivar lines: for the log: what has been opened, and the last counters of what has been closed.
+    """
+
+    unchanged: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    lines: tuple[str, ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        parts = ("unchanged", "changed", "opened", "closed")
+        counts = ((len(getattr(self, each)), each) for each in parts)
+        return ", ".join(f"{count} {each}" for count, each in counts if count) or "no routes"

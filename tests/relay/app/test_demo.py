@@ -15,7 +15,7 @@ from tests.relay.support import SECONDS, Listener, Twistd, loggedLines, send
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.app import demo
 from txgroupsock.relay.app.demo import DemoService
-from txgroupsock.relay.app.service import StartError
+from txgroupsock.relay.errors import StartError
 from txgroupsock.testing.namespaces import Namespace
 
 LINE = (

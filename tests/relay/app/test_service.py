@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from tests.relay.support import SECONDS, Collector, freePort, loggedLines, send
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.models.udp import InputModel
 
 

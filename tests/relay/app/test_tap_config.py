@@ -14,8 +14,9 @@ import pytest
 
 from tests.relay.app.test_tap import HINT, failure, parsed, servicesOf
 from tests.relay.support import SECONDS, Twistd
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.control.reload import ReloadService
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.viewers import ViewerService
 
 EXAMPLE = Path(__file__).parents[3] / "docs/relay.example.toml"

@@ -24,11 +24,12 @@ from twisted.internet.defer import Deferred
 from tests.lan.program import waitUntil
 from tests.relay.support import SECONDS, Listener, Twistd, freePort, loggedLines, send, url
 from txgroupsock.primitives import increaseReceiveBufferTo
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.config.file import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.control.reload import ReloadService
 from txgroupsock.relay.engine.relay import Relay
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.threads import TookTooLong
 
 HOST = "127.0.0.1"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.relay.support import freePort
-from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.app.tap import Options
 from txgroupsock.relay.doctor import Patient, command
 from txgroupsock.relay.doctor.command import patientsOf
+from txgroupsock.relay.errors import StartError
 
 
 def ended(*arguments: str) -> object:

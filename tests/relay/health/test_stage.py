@@ -18,9 +18,9 @@ from tests.relay.health.test_ts import datagramsOf, stream
 from tests.relay.support import Collector, freePort, loggedLines, send, until
 from txgroupsock import Route, Run
 from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.relay.engine.status import endStatus
 from txgroupsock.relay.health import Alarm, Health, Hook, Thresholds
 from txgroupsock.relay.interfaces import IRelayStage, IWarning
-from txgroupsock.relay.status import EndStatus
 
 
 @implementer(IRunReceiver)
@@ -57,7 +57,7 @@ def test_itIsAStage() -> None:
     health = Health(Clock(), "news")
     verifyObject(IRelayStage, health)
     verifyObject(IWarning, health)
-    assert EndStatus.of(health).name == "Health"
+    assert endStatus(health).name == "Health"
 
 
 def test_runsPassUntouched() -> None:

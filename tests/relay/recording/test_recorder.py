@@ -23,10 +23,10 @@ from tests.relay.recording.test_files import names
 from tests.relay.support import Collector, freePort, loggedLines, runOf, send, until, url
 from txgroupsock import Route
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.engine.status import endStatus
 from txgroupsock.relay.interfaces import IRelayStage, IWarning
 from txgroupsock.relay.recording import CaptureError, Keeping, Recorder, readDatagrams
 from txgroupsock.relay.recording.disk import Disk
-from txgroupsock.relay.status import EndStatus
 
 GROUP = ("232.1.1.1", 5004)
 
@@ -68,7 +68,7 @@ async def test_itIsAStage(reactor: Any, tmp_path: Path) -> None:
     verifyObject(IRelayStage, recorder)
     verifyObject(IWarning, recorder)
     async with opened(recorder):
-        status = EndStatus.of(recorder)
+        status = endStatus(recorder)
         assert status.name == "Recorder"
         assert str(tmp_path) in status.state[0]
         assert status.warnings == ()
@@ -115,7 +115,7 @@ async def test_itIsInTheFileWithinASecond(reactor: Any, tmp_path: Path) -> None:
         recorder.runReceived(runOf(b"one"))
         await until(reactor, lambda: recordedSoFar(tmp_path) == [b"one"])
         assert names(tmp_path)[0].endswith(".pcap.part")
-        assert names(tmp_path)[0] in EndStatus.of(recorder).state[0]
+        assert names(tmp_path)[0] in endStatus(recorder).state[0]
     assert names(tmp_path)[0].endswith(".pcap")
 
 

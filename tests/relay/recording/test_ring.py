@@ -16,11 +16,11 @@ from tests.relay.recording.test_recorder import GROUP, opened, recordedIn
 from tests.relay.support import SECONDS, Collector, freePort, loggedLines, runOf, send, until, url
 from txgroupsock import Route
 from txgroupsock.primitives.run import Run
+from txgroupsock.relay.engine.status import endStatus
 from txgroupsock.relay.health import Alarm, Health, Thresholds
 from txgroupsock.relay.interfaces import IRelayStage, IWarning
 from txgroupsock.relay.recording import DumpError, DumpHook, Keeping, Ring, readDatagrams
 from txgroupsock.relay.recording.disk import Disk
-from txgroupsock.relay.status import EndStatus
 
 
 def run(reactor: Any, data: bytes, age: float = 0.0) -> Run:
@@ -47,8 +47,8 @@ async def test_itIsAStage(reactor: Any, tmp_path: Path) -> None:
     async with opened(ring) as collector:
         ring.runReceived(runOf(b"one"))
         assert collector.payloads == [b"one"]
-        assert EndStatus.of(ring).state[0].startswith("keeping the last 0 s")
-        assert EndStatus.of(ring).warnings == ()
+        assert endStatus(ring).state[0].startswith("keeping the last 0 s")
+        assert endStatus(ring).warnings == ()
     assert names(tmp_path) == []
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.app.tap import Options
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
 from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.models.url import StreamURL

@@ -21,7 +21,7 @@ import pytest
 from tests.relay.support import SECONDS, freePort, isAlive
 from tests.relay.viewers.support import GROUPS, HOST, PATH, Stream, numbered, stream
 from txgroupsock import GroupsockReactor
-from txgroupsock.relay.app.service import StartError
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.http.endpoint import serverEndpoint
 from txgroupsock.relay.viewers import ViewerService, ViewersModel
 

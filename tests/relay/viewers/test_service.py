@@ -30,8 +30,8 @@ from tests.relay.viewers.support import (
 )
 from txgroupsock import GroupsockReactor, Route
 from txgroupsock.interfaces import IKeepAlive
-from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.viewers import (

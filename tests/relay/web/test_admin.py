@@ -13,7 +13,7 @@ import pytest_twisted
 from tests.conftest import openDescriptors
 from tests.relay.support import freePort, loggedLines, until
 from tests.relay.web.running import ADMIN, HOST, TOKEN, Reply, routeText, running
-from txgroupsock.relay.engine.change import Outcome
+from txgroupsock.relay.status import Outcome
 
 USERS = ADMIN + '[admin.users]\nanna = "pass:word"\n'
 BASIC = "Basic " + base64.b64encode(b"anna:pass:word").decode()

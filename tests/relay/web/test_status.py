@@ -18,6 +18,7 @@ from tests.relay.support import Listener, freePort, send, until, url
 from tests.relay.viewers.support import Client
 from tests.relay.web.running import HOST, NOWHERE, Running, routeText, running
 from txgroupsock import __version__
+from txgroupsock.relay.engine.status import endStatus
 from txgroupsock.relay.status import EndStatus
 from txgroupsock.relay.turns import PIECE, Turns
 from txgroupsock.relay.web.events import EventStreams
@@ -134,7 +135,7 @@ async def test_aRouteWithManyOutputsIsLookedAtInManyTurns(
     """Of a hundred outputs of one route a turn of the reactor has to do with a few."""
     outputs = [url(HOST, 9000 + number) for number in range(100)]
     looked: list[int] = [0]
-    lookAt, turn = EndStatus.of, Turns._turn
+    lookAt, turn = endStatus, Turns._turn
 
     def looking(*args: Any) -> EndStatus:
         looked[-1] += 1
@@ -147,7 +148,7 @@ async def test_aRouteWithManyOutputsIsLookedAtInManyTurns(
     async with running(reactor, tmp_path / "r.toml", routeText(freePort(), *outputs)) as relay:
         monkeypatch.setattr(Turns, "most", 0.0)
         monkeypatch.setattr(Turns, "_turn", turning)
-        monkeypatch.setattr(EndStatus, "of", looking)
+        monkeypatch.setattr("txgroupsock.relay.engine.status.endStatus", looking)
         answer = await relay.ask(path)
         assert all(str(9000 + number).encode() in answer.body for number in range(100))
         assert sum(looked) >= 101

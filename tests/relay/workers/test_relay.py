@@ -25,8 +25,9 @@ from tests.relay.support import (
     send,
     until,
 )
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.engine.relay import Relay
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.status import RouteStatus

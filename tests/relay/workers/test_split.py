@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from txgroupsock.relay.engine.matching import Likeness, matches
-from txgroupsock.relay.loops.local import feeds
+from txgroupsock.relay.models.feeding import feeds
 from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.workers.split import resplit, split
 

@@ -19,12 +19,13 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from txgroupsock.ports.clock import callOff, steady
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import Counters, bitRate
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.teststream.checker import StreamReceiver

@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from txgroupsock._version import __version__
 from txgroupsock.relay.app.completion import completions
-from txgroupsock.relay.app.service import RelayService, StartError
+from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.config.document import (
     ADMIN_ENDPOINT,
     VIEWERS_ENDPOINT,
@@ -27,6 +27,7 @@ from txgroupsock.relay.config.file import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.config.positions import KeyPath
 from txgroupsock.relay.config.schema import schemaText
 from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.http.endpoint import fileProblem
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.models.route import MOST_WORKERS

@@ -25,13 +25,12 @@ from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.control.rates import Rate, Rates
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.engine.change import Outcome
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
+from txgroupsock.relay.engine.status import endStatus
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.models.route import RouteModel
-from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
-from txgroupsock.relay.status import EndStatus, RouteStatus
+from txgroupsock.relay.status import EndStatus, LegReport, Outcome, RedundancyReport, RouteStatus
 from txgroupsock.relay.turns import Shared, TurnMeter, Turns, Work, inPieces
 from txgroupsock.relay.viewers import ViewerService
 from txgroupsock.relay.workers.relay import Workers
@@ -156,7 +155,7 @@ class Monitor:
         for route in await self._running():
             await self.turns.free()
             end = route.input
-            incoming = end if isinstance(end, EndStatus) else EndStatus.of(end)
+            incoming = end if isinstance(end, EndStatus) else endStatus(end)
             if not incoming.state:
                 why = "; ".join(incoming.warnings) or "its input is closed"
                 problems.append(f"{route.name}: {why}")

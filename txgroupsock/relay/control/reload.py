@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from txgroupsock.relay.config.file import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.control.control import Control
-from txgroupsock.relay.engine.change import Outcome
+from txgroupsock.relay.status import Outcome
 
 
 class ReloadService(Service):

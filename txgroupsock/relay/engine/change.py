@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,36 +16,17 @@ from twisted.python.failure import Failure
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.engine.inputs import AnyShare, SharedInputs, goOn, isShare
 from txgroupsock.relay.engine.matching import Likeness, matches
+from txgroupsock.relay.engine.redundantshare import RedundantShare
 from txgroupsock.relay.engine.route import NOBODY, Route
+from txgroupsock.relay.engine.status import routeStatus
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.recording.model import Recording
-from txgroupsock.relay.redundancy.share import RedundantShare
-from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.status import Outcome
 from txgroupsock.relay.turns import Turns
-
-
-@frozen
-class Outcome:
-    """
-    What became of routes, by their names.
-
-    @ivar lines: for the log: what has been opened, and the last counters of what has been closed.
-    """
-
-    unchanged: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    opened: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
-    lines: tuple[str, ...] = field(default=(), repr=False)
-
-    def __str__(self) -> str:
-        parts = ("unchanged", "changed", "opened", "closed")
-        counts = ((len(getattr(self, each)), each) for each in parts)
-        return ", ".join(f"{count} {each}" for count, each in counts if count) or "no routes"
 
 
 class Change:
@@ -308,7 +289,7 @@ class _Step:
             yield from each.describe()
         for recording in self.newRecordings or ():
             yield from recording.describe()
-        status = RouteStatus.of(self.route.input, (), self.gone)
+        status = routeStatus(self.route.input, (), self.gone)
         first = 0 if self.isInputReplaced else len(status.reportOfInput())
         yield from _closing(status.report()[first:])
 

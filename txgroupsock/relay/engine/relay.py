@@ -15,7 +15,7 @@ from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.engine.change import Change, Outcome
+from txgroupsock.relay.engine.change import Change
 from txgroupsock.relay.engine.filelimit import allowOpenFiles
 from txgroupsock.relay.engine.inputs import SharedInputs, isShare
 from txgroupsock.relay.engine.route import Route
@@ -23,7 +23,7 @@ from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.models.route import RelayModel
 from txgroupsock.relay.recording.files import FOLDER_TIME, checkFolder
-from txgroupsock.relay.status import RouteStatus
+from txgroupsock.relay.status import Outcome, RouteStatus
 from txgroupsock.relay.threads import Threads, TookTooLong
 from txgroupsock.relay.turns import Turns
 

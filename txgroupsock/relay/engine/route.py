@@ -18,6 +18,7 @@ from txgroupsock.primitives.checks import needClosed, wrongKind
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.engine.inputs import SharedInputs, isShare
+from txgroupsock.relay.engine.status import makingStatus
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
@@ -284,7 +285,7 @@ class Route:
     def makingStatus(self) -> Work[RouteStatus]:
         """The same, some of its parts at a time."""
         stages = (*self.stages, *self.recordings)
-        return RouteStatus.making(self.input, stages, self.outputs, self.name)
+        return makingStatus(self.input, stages, self.outputs, self.name)
 
     def runReceived(self, run: Run) -> None:
         """See L{IRunReceiver}; what fails in one output does not reach the others."""

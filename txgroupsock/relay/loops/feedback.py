@@ -9,7 +9,7 @@ from attrs import define
 from twisted.logger import Logger
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.loops.local import reaches
+from txgroupsock.relay.models.feeding import reaches
 
 _Node = Hashable
 _Address = tuple[str, int]

@@ -16,11 +16,11 @@ from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.inputs import AnyShare, SharedInputs
 from txgroupsock.relay.engine.route import Route
+from txgroupsock.relay.engine.status import healthOf
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.http.places import mostFrom, originOf
-from txgroupsock.relay.status import healthOf
 from txgroupsock.relay.turns import Work, atOnce
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime

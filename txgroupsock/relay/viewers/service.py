@@ -10,10 +10,10 @@ from twisted.logger import Logger
 
 from txgroupsock.ports import GroupsockReactor
 from txgroupsock.primitives.arguments import checked
-from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.filelimit import allowOpenFiles
 from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.http.bounded import BoundedSite
 from txgroupsock.relay.http.listening import Listening

@@ -9,8 +9,8 @@ from txgroupsock.relay.config.document import Configuration, Document
 from txgroupsock.relay.config.file import ConfigurationError, checkedDocument
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.control.reload import ReloadService
-from txgroupsock.relay.engine.change import Outcome
 from txgroupsock.relay.secrecy import restored, shownTable
+from txgroupsock.relay.status import Outcome
 from txgroupsock.relay.web.answer import Answer, Refusal
 from txgroupsock.relay.web.body import valueIn
 from txgroupsock.relay.web.powers import NOTHING, checkPowers

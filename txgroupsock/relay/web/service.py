@@ -8,13 +8,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 
 from txgroupsock.ports import GroupsockReactor
-from txgroupsock.relay.app.service import StartError
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.control.monitor import Monitor
 from txgroupsock.relay.control.reload import ReloadService
-from txgroupsock.relay.engine.change import Outcome
+from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.http.bounded import BoundedSite
 from txgroupsock.relay.http.listening import Listening
+from txgroupsock.relay.status import Outcome
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.doctor import DoctorAPI

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from txgroupsock.relay.loops.local import feeds
+from txgroupsock.relay.models.feeding import feeds
 from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.models.udp import InputModel
 

@@ -13,11 +13,12 @@ from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.engine.legreports import candidateLeg, mergedLeg
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IWarning
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput
 from txgroupsock.relay.redundancy.merged import MergedInput
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, RedundantModel
-from txgroupsock.relay.redundancy.report import LegReport, RedundancyReport
+from txgroupsock.relay.status import RedundancyReport
 
 if TYPE_CHECKING:
     from txgroupsock.relay.engine.inputs import InputShare
@@ -190,11 +191,11 @@ class RedundantShare:
         source, patience = self._input, self.model.redundancy.silence
         if isinstance(source, MergedInput):
             both = zip(self._legs, source.legs(), strict=True)
-            legs = [LegReport.ofMerged(leg, status, patience) for leg, status in both]
+            legs = [mergedLeg(leg, status, patience) for leg, status in both]
             return RedundancyReport(self.model.kind, source.restarts, tuple(legs))
         now, isLossKnown = self._reactor.seconds(), self.model.redundancy.loss is not None
         legs = [
-            LegReport.ofCandidate(
+            candidateLeg(
                 leg,
                 candidate,
                 now,
