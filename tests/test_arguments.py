@@ -42,6 +42,7 @@ from txgroupsock import (
 from txgroupsock.ports.clock import makeSteady
 from txgroupsock.relay import health, viewers
 from txgroupsock.relay.carriers.udp.output import UDPOutput
+from txgroupsock.relay.config.admin import AdminModel
 from txgroupsock.relay.health import (
     CommandHook,
     Health,
@@ -68,7 +69,6 @@ from txgroupsock.relay.viewers import (
     ViewersModel,
 )
 from txgroupsock.relay.viewers.access import Passwords
-from txgroupsock.relay.web.model import AdminModel
 from txgroupsock.testing import MemoryNetwork, everyNth
 
 NAN, INF = float("nan"), float("inf")

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
         listInterfaces,
     )
     from txgroupsock.primitives.run import Run
+    from txgroupsock.relay.engine.model import RelayModel
     from txgroupsock.relay.engine.relay import Relay
     from txgroupsock.relay.engine.route import Route
-    from txgroupsock.relay.models.route import RelayModel
     from txgroupsock.relay.models.url import URLError
     from txgroupsock.relay.stage import Stage
 
@@ -128,7 +128,7 @@ _NAMES: Final = {
         "listInterfaces",
     ),
     "primitives.run": ("Run",),
-    "relay.models.route": ("RelayModel",),
+    "relay.engine.model": ("RelayModel",),
     "relay.engine.relay": ("Relay",),
     "relay.engine.route": ("Route",),
     "relay.stage": ("Stage",),

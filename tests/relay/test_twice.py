@@ -22,9 +22,9 @@ from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.inputs import SharedInputs
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.engine.route import NOBODY
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput
-from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.recording import Recorder
 from txgroupsock.relay.redundancy.failoverinput import FailoverInput

@@ -20,8 +20,8 @@ from tests.relay.support import Twistd, freePort, isAlive, loggedLines
 from tests.relay.workers.test_twistd import NOBODY, TO, WORKER, mayBecomeNobody
 from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.app.systemd import Notifier, SystemdService, inShort
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.engine.relay import Relay
-from txgroupsock.relay.models.route import RelayModel
 from txgroupsock.relay.names import NameService
 from txgroupsock.relay.viewers import ViewerService
 from txgroupsock.relay.workers.relay import Workers

@@ -21,9 +21,9 @@ from txgroupsock import __version__
 from txgroupsock.relay.app.demo import DemoService
 from txgroupsock.relay.app.service import RelayService
 from txgroupsock.relay.app.tap import Options, makeService
+from txgroupsock.relay.engine.interfaces import IRelay
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.errors import StartError
-from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.viewers import AllowList
 from txgroupsock.relay.workers.relay import Workers
 

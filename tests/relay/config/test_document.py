@@ -10,7 +10,7 @@ import pytest
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import ConfigurationError, checkedDocument, parseConfiguration
 from txgroupsock.relay.config.summary import summary
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.viewers import AllowList, Form, Limits, StreamModel, TCPModel
 

@@ -15,7 +15,7 @@ from txgroupsock.relay.config.file import (
     ConfigurationFile,
     parseConfiguration,
 )
-from txgroupsock.relay.models.route import RelayModel
+from txgroupsock.relay.engine.model import RelayModel
 
 EXAMPLE = Path(__file__).parents[3] / "docs/relay.example.toml"
 A, B, C, D = (f"udp://239.1.1.{number}:5000" for number in range(1, 5))

@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 from tests.relay.support import Listener, freePort, send, url
 from txgroupsock.ports.udp import RUN_LATENCY
 from txgroupsock.relay.engine.inputs import InputShare
+from txgroupsock.relay.engine.model import RelayModel, RouteRequest
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
-from txgroupsock.relay.models.route import RelayModel, RouteRequest
 from txgroupsock.relay.status import Outcome
 from txgroupsock.relay.turns import Turns
 

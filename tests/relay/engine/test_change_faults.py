@@ -17,10 +17,10 @@ from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.engine.inputs import InputShare
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.health.stage import Health
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.recording.recorder import Recorder
 
 STEPS = [

@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 from tests.relay.redundancy.support import numberIn, rtp
 from tests.relay.support import Listener, freePort, send, until, url
 from txgroupsock.relay.config.file import parseConfiguration
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.engine.redundantshare import RedundantShare
 from txgroupsock.relay.engine.relay import Relay
-from txgroupsock.relay.models.route import RelayModel
 from txgroupsock.relay.status import Outcome, Pieces
 
 HOST = "127.0.0.1"

@@ -17,6 +17,7 @@ from tests.relay.health.support import rtp, runOf
 from tests.relay.health.test_stage import Taking
 from tests.relay.support import SECONDS, Listener, freePort, loggedLines, send, until
 from tests.relay.viewers.support import Stream, serving, stream, watch
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.health import (
     CommandHook,
@@ -27,7 +28,6 @@ from txgroupsock.relay.health import (
     Thresholds,
     URLHook,
 )
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import StreamModel, ViewerService
 from txgroupsock.relay.workers.assignment import Share

@@ -10,9 +10,9 @@ from typing import Any
 import pytest_twisted
 
 from tests.relay.support import Listener, freePort, loggedLines, send, until
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.interfaces import IRelayInput
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 
 GROUPS = [f"239.7.9.{number}" for number in range(1, 4)]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.models.udp import InputModel, OutputModel, withScope
 from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.testing.namespaces import Namespace

@@ -23,7 +23,7 @@ from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
 from txgroupsock.relay.config.schema import schema
 from txgroupsock.relay.config.summary import summary
 from txgroupsock.relay.config.toml import loads
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.recording import readDatagrams
 from txgroupsock.relay.recording.files import needFolder
 from txgroupsock.relay.recording.model import RecordingModel

@@ -18,7 +18,7 @@ from tests.relay.support import Listener, freePort, isAlive, loggedLines, send, 
 from tests.relay.workers.test_relay import pidsOf, totals
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.control.control import Control
-from txgroupsock.relay.models.route import RelayModel
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.workers.relay import Workers
 
 HOST = "127.0.0.1"

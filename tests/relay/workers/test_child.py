@@ -15,7 +15,7 @@ from twisted.logger import LogEvent, LogLevel
 from twisted.python.failure import Failure
 
 from tests.relay.support import SECONDS, freePort, loggedLines, until
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.status import Pieces
 from txgroupsock.relay.workers.child import Worker
 

@@ -26,10 +26,10 @@ from tests.relay.support import (
     until,
 )
 from txgroupsock.relay.app.service import RelayService
+from txgroupsock.relay.engine.interfaces import IRelay
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.errors import StartError
-from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.status import RouteStatus
 from txgroupsock.relay.workers import process as workerprocess
 from txgroupsock.relay.workers import relay as workers

@@ -9,9 +9,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from txgroupsock.relay.engine.feeding import feeds
 from txgroupsock.relay.engine.matching import Likeness, matches
-from txgroupsock.relay.models.feeding import feeds
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.workers.split import resplit, split
 
 ADDRESSES = ["239.1.1.1", "239.1.1.2", "127.0.0.1", ""]

@@ -7,7 +7,7 @@ import os
 from twisted.python.usage import CompleteFiles, CompleteList, Completer, Completions
 
 from txgroupsock.relay.config.document import ADMIN_ENDPOINT, VIEWERS_ENDPOINT
-from txgroupsock.relay.models.route import MOST_WORKERS
+from txgroupsock.relay.engine.model import MOST_WORKERS
 
 FROM = (
     "udp://GROUP:PORT?interface=NAME",

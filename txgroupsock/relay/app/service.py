@@ -10,8 +10,8 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from txgroupsock.relay.engine.interfaces import IRelay
 from txgroupsock.relay.errors import StartError
-from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.status import RouteStatus
 
 

@@ -22,8 +22,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from txgroupsock.ports.clock import callOff, steady
+from txgroupsock.relay.engine.interfaces import IRelay
 from txgroupsock.relay.engine.relay import Relay
-from txgroupsock.relay.interfaces import IRelay
 from txgroupsock.relay.workers.relay import Workers
 
 STATUS_INTERVAL = 5.0

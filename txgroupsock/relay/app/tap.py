@@ -27,10 +27,10 @@ from txgroupsock.relay.config.file import ConfigurationError, ConfigurationFile
 from txgroupsock.relay.config.positions import KeyPath
 from txgroupsock.relay.config.schema import schemaText
 from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.engine.interfaces import IRelay
+from txgroupsock.relay.engine.model import MOST_WORKERS
 from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.http.endpoint import fileProblem
-from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.models.route import MOST_WORKERS
 from txgroupsock.relay.models.url import URLError
 from txgroupsock.relay.threads import PATIENCE, TookTooLong, within
 

@@ -17,19 +17,19 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from txgroupsock.primitives.errors import Restorable
+from txgroupsock.relay.config.admin import AdminModel
+from txgroupsock.relay.config.health import healthOf
 from txgroupsock.relay.config.kinds import Amount
 from txgroupsock.relay.config.positions import KeyPath
+from txgroupsock.relay.config.recording import recordingOf, recordingProblems
+from txgroupsock.relay.config.redundancy import problemsOf, redundancyOf
 from txgroupsock.relay.config.tables import FILE, LIMITS
-from txgroupsock.relay.health.keys import healthOf
-from txgroupsock.relay.models.route import Refusal, RelayModel, RouteRequest
+from txgroupsock.relay.engine.model import Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.models.url import URLError
-from txgroupsock.relay.recording.keys import recordingOf, recordingProblems
-from txgroupsock.relay.redundancy.keys import problemsOf, redundancyOf
 from txgroupsock.relay.viewers.access import Access, Passwords, tokenProblem
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowList, AllowRule
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, TCPModel, ViewersModel
-from txgroupsock.relay.web.model import AdminModel
 
 Document = Mapping[str, Any]
 """A configuration as TOML and JSON have it."""

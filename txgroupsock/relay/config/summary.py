@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from txgroupsock.relay.config.admin import AdminModel
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.counters import bitRate
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.health.model import HealthModel
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 from txgroupsock.relay.redundancy.model import AnyInput, MergeModel, Redundancy
 from txgroupsock.relay.secrecy import shownCommand, shownURL
 from txgroupsock.relay.viewers.access import Access
 from txgroupsock.relay.viewers.model import StreamModel, ViewersModel
-from txgroupsock.relay.web.model import AdminModel
 
 
 def summary(configuration: Configuration) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from txgroupsock.relay.config.health import HEALTH, ROUTE_HEALTH
 from txgroupsock.relay.config.kinds import (
     Amount,
     Choice,
@@ -23,12 +24,11 @@ from txgroupsock.relay.config.kinds import (
     URLs,
     Whole,
 )
-from txgroupsock.relay.health.keys import HEALTH, ROUTE_HEALTH
+from txgroupsock.relay.config.recording import RECORD, Folder
+from txgroupsock.relay.config.redundancy import FAILOVER, MERGE, LegURLs
+from txgroupsock.relay.engine.model import MOST_WORKERS
 from txgroupsock.relay.http.endpoint import endpointProblem
 from txgroupsock.relay.models.quantity import SIZES, TIMES, Quantity
-from txgroupsock.relay.models.route import MOST_WORKERS
-from txgroupsock.relay.recording.keys import RECORD, Folder
-from txgroupsock.relay.redundancy.keys import FAILOVER, MERGE, LegURLs
 from txgroupsock.relay.viewers.access import tokenProblem
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import MOST_SECONDS, TOO_LONG, ConfigurationError
-from txgroupsock.relay.interfaces import IRelay
+from txgroupsock.relay.engine.interfaces import IRelay
 from txgroupsock.relay.status import Outcome
 from txgroupsock.relay.threads import Threads
 from txgroupsock.relay.viewers import ViewerService

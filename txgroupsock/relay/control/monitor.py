@@ -25,11 +25,11 @@ from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.control.control import Control
 from txgroupsock.relay.control.rates import Rate, Rates
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.engine.interfaces import IRelay
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.engine.status import endStatus
-from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.status import EndStatus, LegReport, Outcome, RedundancyReport, RouteStatus
 from txgroupsock.relay.turns import Shared, TurnMeter, Turns, Work, inPieces
 from txgroupsock.relay.viewers import ViewerService

@@ -13,8 +13,8 @@ from txgroupsock.relay.doctor.host import Host
 from txgroupsock.relay.doctor.inputs import InputExamination
 from txgroupsock.relay.doctor.names import Names
 from txgroupsock.relay.doctor.outputs import examineOutput
-from txgroupsock.relay.models.feeding import closingCircles, feeds
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.feeding import closingCircles, feeds
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.redundancy.model import AnyInput
 

@@ -16,13 +16,13 @@ from twisted.python.failure import Failure
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.engine.inputs import AnyShare, SharedInputs, goOn, isShare
 from txgroupsock.relay.engine.matching import Likeness, matches
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.redundantshare import RedundantShare
 from txgroupsock.relay.engine.route import NOBODY, Route
 from txgroupsock.relay.engine.status import routeStatus
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.interfaces import IRelayOutput
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.recording.model import Recording
 from txgroupsock.relay.status import Outcome

@@ -14,10 +14,10 @@ from txgroupsock.primitives import BufferSize
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.carriers.udp.input import UDPInput
 from txgroupsock.relay.counters import Counters
+from txgroupsock.relay.engine.feeding import isLoop
 from txgroupsock.relay.engine.redundantshare import RedundantShare
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IWarning
 from txgroupsock.relay.loops.feedback import Feedback
-from txgroupsock.relay.models.feeding import isLoop
 from txgroupsock.relay.models.udp import InputModel, OutputModel, least, soonest
 from txgroupsock.relay.redundancy.model import AnyInput
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from txgroupsock.relay.models.route import RouteModel
+    from txgroupsock.relay.engine.model import RouteModel
     from txgroupsock.relay.redundancy.model import AnyInput
 
 

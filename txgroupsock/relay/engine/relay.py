@@ -18,10 +18,10 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.change import Change
 from txgroupsock.relay.engine.filelimit import allowOpenFiles
 from txgroupsock.relay.engine.inputs import SharedInputs, isShare
+from txgroupsock.relay.engine.interfaces import IRelay
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.health.sharedhooks import SharedHooks
-from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.models.route import RelayModel
 from txgroupsock.relay.recording.files import FOLDER_TIME, checkFolder
 from txgroupsock.relay.status import Outcome, RouteStatus
 from txgroupsock.relay.threads import Threads, TookTooLong

@@ -18,13 +18,13 @@ from txgroupsock.primitives.checks import needClosed, wrongKind
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.engine.inputs import SharedInputs, isShare
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.engine.status import makingStatus
 from txgroupsock.relay.health.alarms import Alarm
 from txgroupsock.relay.health.model import HealthModel
 from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IRelayStage
-from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.recording.model import Recording, RecordingModel
 from txgroupsock.relay.recording.recorded import Address
 from txgroupsock.relay.recording.ring import Ring

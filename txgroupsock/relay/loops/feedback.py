@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from attrs import define
 from twisted.logger import Logger
 
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.models.feeding import reaches
 
 _Node = Hashable
+_Reached = TypeVar("_Reached", bound=Hashable)
 _Address = tuple[str, int]
 
 
@@ -165,3 +165,13 @@ class Feedback:
 def _named(part: object) -> str:
     """An input or output as the operator knows it: by its URL."""
     return str(getattr(part, "model", part))
+
+
+def reaches(leads: Mapping[_Reached, Iterable[_Reached]], start: _Reached, end: _Reached) -> bool:
+    """Whether there is a way from one node to another; there is from each to itself."""
+    reached, pending = {start}, [start]
+    while pending and end not in reached:
+        new = set(leads.get(pending.pop(), ())) - reached
+        reached |= new
+        pending += new
+    return end in reached

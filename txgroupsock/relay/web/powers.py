@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from txgroupsock.relay.config.admin import AdminModel
 from txgroupsock.relay.web.answer import Refusal
-from txgroupsock.relay.web.model import AdminModel
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

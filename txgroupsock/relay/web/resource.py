@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from txgroupsock.relay.config.admin import AdminModel
 from txgroupsock.relay.control.monitor import Monitor
 from txgroupsock.relay.http.bounded import BoundedRequest, isRebound, tokensIn
 from txgroupsock.relay.web.answer import Answer, Refusal
@@ -21,7 +22,6 @@ from txgroupsock.relay.web.api import RoutesAPI
 from txgroupsock.relay.web.doctor import DoctorAPI
 from txgroupsock.relay.web.events import EventStreams
 from txgroupsock.relay.web.files import pageFiles
-from txgroupsock.relay.web.model import AdminModel
 from txgroupsock.relay.web.pouring import Pouring
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.matching import Likeness, matches
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.health.stage import Health
-from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.status import EndStatus, Outcome, RouteStatus
 from txgroupsock.relay.workers.split import resplit, split
 

@@ -32,9 +32,9 @@ from twisted.python.reflect import namedModule
 from zope.interface import implementer
 
 from txgroupsock.ports.clock import makeSteady
+from txgroupsock.relay.engine.model import RelayModel, RouteModel
 from txgroupsock.relay.engine.relay import Relay
 from txgroupsock.relay.engine.route import Route
-from txgroupsock.relay.models.route import RelayModel, RouteModel
 from txgroupsock.relay.names import NameResolver
 from txgroupsock.relay.turns import PIECE, TurnMeter, Turns, Work, atOnce, inPieces
 from txgroupsock.relay.workers.protocol import BlockingPipes, Talk, messageOf, packed

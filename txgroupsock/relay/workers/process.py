@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from txgroupsock.ports.clock import callOff, steady, unwrapped
 from txgroupsock.relay.counters import Counters
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.status import Pieces, RouteStatus
 from txgroupsock.relay.workers.protocol import BlockingPipes, Talk, unpacked
 

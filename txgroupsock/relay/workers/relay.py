@@ -27,8 +27,8 @@ from txgroupsock.ports.clock import steady
 from txgroupsock.primitives.checks import needClosed
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.filelimit import allowOpenFiles
-from txgroupsock.relay.interfaces import IRelay
-from txgroupsock.relay.models.route import RelayModel
+from txgroupsock.relay.engine.interfaces import IRelay
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.status import Outcome, RouteStatus
 from txgroupsock.relay.workers.assignment import Resharing, Share, shareOut
 from txgroupsock.relay.workers.process import START_PATIENCE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from txgroupsock.relay.models.feeding import feeds
-from txgroupsock.relay.models.route import RouteModel
+from txgroupsock.relay.engine.feeding import feeds
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.models.udp import InputModel
 
 

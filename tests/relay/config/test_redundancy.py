@@ -11,8 +11,8 @@ from txgroupsock.relay.app.tap import Options
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
 from txgroupsock.relay.config.summary import summary
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.errors import StartError
-from txgroupsock.relay.models.route import RouteModel
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.models.url import StreamURL
 from txgroupsock.relay.redundancy.model import FailoverModel, MergeModel, RedundantModel

@@ -16,12 +16,12 @@ from tests.relay.app.test_tap import parsed
 from tests.relay.app.test_tap_config import refused
 from txgroupsock.relay.config.document import Configuration
 from txgroupsock.relay.config.file import ConfigurationError, parseConfiguration
+from txgroupsock.relay.config.health import HEALTH, healthOf
 from txgroupsock.relay.config.schema import schema
 from txgroupsock.relay.config.summary import summary
 from txgroupsock.relay.config.toml import loads
+from txgroupsock.relay.engine.model import RouteModel
 from txgroupsock.relay.health import HealthModel, HookModel, Thresholds
-from txgroupsock.relay.health.keys import HEALTH, healthOf
-from txgroupsock.relay.models.route import RouteModel
 
 DOCS = Path(__file__).parents[3] / "docs"
 ROUTE = """[[route]]

@@ -7,8 +7,8 @@ What only shows while datagrams flow L{txgroupsock.relay.loops.guard} finds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from txgroupsock.primitives import (
     AddressError,
@@ -18,13 +18,12 @@ from txgroupsock.primitives import (
     parseAddress,
 )
 from txgroupsock.primitives.sockaddr import isMulticast
+from txgroupsock.relay.loops.feedback import reaches
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 
 if TYPE_CHECKING:
-    from txgroupsock.relay.models.route import RouteModel
+    from txgroupsock.relay.engine.model import RouteModel
     from txgroupsock.relay.redundancy.model import AnyInput
-
-_Node = TypeVar("_Node", bound=Hashable)
 
 
 def feeds(routes: Sequence[RouteModel]) -> dict[tuple[int, int], OutputModel]:
@@ -104,16 +103,6 @@ def _leadingBack(following: Mapping[int, Sequence[int]]) -> list[tuple[int, int]
                 isOnPath[index] = False
                 path.pop()
     return closing
-
-
-def reaches(leads: Mapping[_Node, Iterable[_Node]], start: _Node, end: _Node) -> bool:
-    """Whether there is a way from one node to another; there is from each to itself."""
-    reached, pending = {start}, [start]
-    while pending and end not in reached:
-        new = set(leads.get(pending.pop(), ())) - reached
-        reached |= new
-        pending += new
-    return end in reached
 
 
 def isLoop(incoming: AnyInput, output: OutputModel) -> bool:

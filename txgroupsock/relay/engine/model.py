@@ -14,8 +14,8 @@ from attrs import asdict, field, frozen
 
 from txgroupsock.primitives import parseAddress
 from txgroupsock.primitives.arguments import checked, typed
+from txgroupsock.relay.engine.feeding import closingCircles, feeds, isLoop
 from txgroupsock.relay.health.model import HealthModel
-from txgroupsock.relay.models.feeding import closingCircles, feeds, isLoop
 from txgroupsock.relay.models.udp import Gathering, InputModel, OutputModel, Target
 from txgroupsock.relay.models.url import StreamURL, URLError
 from txgroupsock.relay.recording.model import RecordingModel

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from txgroupsock.relay.models.route import RelayModel
+from txgroupsock.relay.engine.model import RelayModel
 from txgroupsock.relay.models.url import URLError
 
 A, B, C, D = (f"udp://239.1.1.{number}:5000" for number in range(1, 5))
