@@ -39,7 +39,7 @@ _LOADED = (
     "txgroupsock.relay.control.reload",
     "txgroupsock.relay.app.systemd",
     "txgroupsock.relay.app.tap",
-    "txgroupsock.relay.web.service",
+    "txgroupsock.relay.admin.service",
     "txgroupsock.relay.workers.relay",
     "txgroupsock.tools.receive",
     "txgroupsock.tools.send",

@@ -23,7 +23,7 @@ ELSEWHERE = {
     "ports/receiver.py": {"self.reactor"},  # its ports assign it, see ports/udp.py
     "ports/clock.py": {"reactor", "self._reactor"},  # here it is made
     "relay/http/bounded.py": {"self.site.reactor"},  # its site has been made with one
-    "relay/web/events.py": {"request.channel.site.reactor"},  # as above
+    "relay/admin/events.py": {"request.channel.site.reactor"},  # as above
     "testing/host.py": {"self.network.reactor"},  # a network in memory has a test's clock
     "testing/network.py": {"self.reactor"},  # as above
 }

@@ -36,7 +36,7 @@ MADE_OF: dict[str, Callable[[Any], BaseException]] = {
     "MembershipError": lambda kind: kind(GROUP, 22, "join", "leave it first", "it is there"),
     "JoinError": lambda kind: kind(MembershipError(GROUP, 105, "join", "raise the limit")),
     "txgroupsock.relay.viewers.web.Refusal": lambda kind: kind(503, "later", retry_after=b"5"),
-    "txgroupsock.relay.web.answer.Refusal": lambda kind: kind(
+    "txgroupsock.relay.admin.answer.Refusal": lambda kind: kind(
         422, "no", [{"key": "a", "text": "b"}]
     ),
     "ConfigurationError": lambda kind: kind(

@@ -201,7 +201,7 @@ def test_metricsAreAnExtra(programs: Path, tmp_path: Path) -> None:
     """Without the extra, who imports the metrics is told how to get it."""
     program = """
 try:
-    import txgroupsock.relay.web.metrics
+    import txgroupsock.relay.admin.metrics
 except ImportError as error:
     print(error)
 """

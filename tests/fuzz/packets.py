@@ -18,7 +18,7 @@ from txgroupsock.relay.redundancy.boundary import (
 )
 from txgroupsock.relay.redundancy.sequencing import RTP, SequenceField
 from txgroupsock.relay.rtp import isRTCP, isRTP, payloadOf
-from txgroupsock.relay.teststream.checker import StreamReceiver
+from txgroupsock.teststream.checker import StreamReceiver
 from txgroupsock.tools.pcr import Clock, clocksIn
 from txgroupsock.tools.recognition import Recognition
 

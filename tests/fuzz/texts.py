@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from tests.fuzz.pieces import Pieces
+from txgroupsock.relay.admin.body import valueIn
 from txgroupsock.relay.config.file import ConfigurationError, Problem, parseConfiguration
 from txgroupsock.relay.config.positions import linesOf
 from txgroupsock.relay.config.toml import loads
@@ -20,12 +21,11 @@ from txgroupsock.relay.doctor.kernel import (
 )
 from txgroupsock.relay.http.endpoint import Endpoint, endpointProblem
 from txgroupsock.relay.models.url import StreamURL, URLError
-from txgroupsock.relay.top.snapshot import Snapshot
-from txgroupsock.relay.top.text import visible
 from txgroupsock.relay.viewers.allowlist import AllowError, AllowRule
 from txgroupsock.relay.viewers.path import NoGroup, streamOf
-from txgroupsock.relay.web.body import valueIn
 from txgroupsock.relay.workers.protocol import Talk, packed, unpacked
+from txgroupsock.tools.top.snapshot import Snapshot
+from txgroupsock.tools.top.text import visible
 
 
 def _text(data: bytes) -> str:

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from tests.tools.support import constantTS
 from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.teststream.stream import TestStream
+from txgroupsock.teststream.stream import TestStream
 from txgroupsock.tools.recognition import Recognition
 from txgroupsock.tools.recording import inRTP
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from tests.relay.teststream.test_player import Heard, advance
+from tests.teststream.test_player import Heard, advance
 from tests.tools.support import capturedPacket, pcap
-from txgroupsock.relay.teststream.player import Player, TimedSource
+from txgroupsock.teststream.player import Player, TimedSource
 from txgroupsock.tools.recording import (
     ConstantRate,
     Replay,

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import define
 
 from txgroupsock.relay.models.udp import OutputModel
-from txgroupsock.relay.teststream.player import Source, TimedSource
-from txgroupsock.relay.teststream.stream import TestStream
+from txgroupsock.teststream.player import Source, TimedSource
+from txgroupsock.teststream.stream import TestStream
 from txgroupsock.tools.recording import Recording, Replay, inRTP, limited, looped
 from txgroupsock.tools.tsfile import TSFile
 

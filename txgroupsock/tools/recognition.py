@@ -10,8 +10,8 @@ from txgroupsock.interfaces import IRunReceiver
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.health import RTPFigures, RTPHealth, StreamHealth, TSFigures, TSHealth
-from txgroupsock.relay.teststream.checker import StreamReceiver
-from txgroupsock.relay.teststream.stream import HEADER, MAGIC
+from txgroupsock.teststream.checker import StreamReceiver
+from txgroupsock.teststream.stream import HEADER, MAGIC
 
 _MOST_STREAMS: Final = 16
 

@@ -15,7 +15,7 @@ from txgroupsock.primitives import AddressError, parseAddress
 from txgroupsock.relay.app.completion import TO, shapes
 from txgroupsock.relay.models.udp import OutputModel
 from txgroupsock.relay.models.url import URLError
-from txgroupsock.relay.teststream.stream import HEADER, LARGEST
+from txgroupsock.teststream.stream import HEADER, LARGEST
 from txgroupsock.tools.options import ToolOptions, bitRateOf, datagramRateOf, terminal
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.recording import ConstantRate, Recording, Replay

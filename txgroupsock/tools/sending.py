@@ -15,7 +15,7 @@ from txgroupsock.primitives.run import Run
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import bitRate
 from txgroupsock.relay.exiting import exitWith
-from txgroupsock.relay.teststream.player import Player
+from txgroupsock.teststream.player import Player
 from txgroupsock.tools.console import Display, Result
 from txgroupsock.tools.plan import SendPlan
 from txgroupsock.tools.recording import SourceError

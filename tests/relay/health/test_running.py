@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.lan.program import waitUntil
+from tests.relay.admin.test_page_real import freeTCPPort
 from tests.relay.health.support import rtp
 from tests.relay.support import Twistd, freePort, isAlive
-from tests.relay.web.test_page_real import freeTCPPort
 
 HOST = "127.0.0.1"
 NOTE = "import os, sys; open(sys.argv[1], 'a').write(sys.stdin.read())"

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import ProcessProtocol
 
+from tests.relay.admin.running import routeText, running
 from tests.relay.support import freePort
 from tests.relay.viewers.support import (
     HOST,
@@ -27,7 +28,6 @@ from tests.relay.viewers.support import (
     stream,
     watch,
 )
-from tests.relay.web.running import routeText, running
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.viewers import StreamModel, TCPModel, ViewerService
 

@@ -28,9 +28,9 @@ from txgroupsock.relay.engine.route import Route
 from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.exiting import exitWith
 from txgroupsock.relay.models.udp import InputModel, OutputModel
-from txgroupsock.relay.teststream.checker import StreamReceiver
-from txgroupsock.relay.teststream.player import Player
-from txgroupsock.relay.teststream.stream import TestStream
+from txgroupsock.teststream.checker import StreamReceiver
+from txgroupsock.teststream.player import Player
+from txgroupsock.teststream.stream import TestStream
 
 FROM = "udp://239.255.42.42:8888?interface=127.0.0.1"
 TO = "udp://239.255.43.43:4444?interface=127.0.0.1"

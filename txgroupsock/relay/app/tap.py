@@ -352,6 +352,7 @@ def makeService(options: Options) -> IService:
 
     from txgroupsock.ports import GroupsockReactor
     from txgroupsock.ports.clock import makeSteady
+    from txgroupsock.relay.admin.service import AdminService
     from txgroupsock.relay.app.demo import DemoService
     from txgroupsock.relay.app.systemd import Notifier, SystemdService
     from txgroupsock.relay.control.control import Control
@@ -361,7 +362,6 @@ def makeService(options: Options) -> IService:
     from txgroupsock.relay.health.sharedhooks import SharedHooks
     from txgroupsock.relay.names import NameService
     from txgroupsock.relay.viewers import ViewerService
-    from txgroupsock.relay.web.service import AdminService
     from txgroupsock.relay.workers.relay import Workers
 
     makeSteady(reactor)

@@ -1,5 +1,0 @@
-"""C{groupsock-top}: what a relay does now, in a terminal."""
-
-from txgroupsock.relay.top.command import main
-
-__all__ = ["main"]
