@@ -13,9 +13,9 @@ from jsonschema import Draft7Validator
 
 from tests.relay.models.test_udp import URLS
 from txgroupsock.relay.config.file import parseConfiguration
+from txgroupsock.relay.config.keys import FILE
 from txgroupsock.relay.config.schema import schema, schemaText
 from txgroupsock.relay.config.summary import summary
-from txgroupsock.relay.config.tables import FILE
 from txgroupsock.relay.config.toml import loads
 from txgroupsock.relay.models.url import StreamURL, URLError
 

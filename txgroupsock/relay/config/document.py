@@ -19,11 +19,11 @@ from attrs import evolve, field, frozen
 from txgroupsock.primitives.errors import Restorable
 from txgroupsock.relay.config.admin import AdminModel
 from txgroupsock.relay.config.health import healthOf
+from txgroupsock.relay.config.keys import FILE, LIMITS
 from txgroupsock.relay.config.kinds import Amount
 from txgroupsock.relay.config.positions import KeyPath
 from txgroupsock.relay.config.recording import recordingOf, recordingProblems
 from txgroupsock.relay.config.redundancy import problemsOf, redundancyOf
-from txgroupsock.relay.config.tables import FILE, LIMITS
 from txgroupsock.relay.engine.model import Refusal, RelayModel, RouteRequest
 from txgroupsock.relay.models.udp import InputModel
 from txgroupsock.relay.models.url import URLError

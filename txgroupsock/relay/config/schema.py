@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from txgroupsock.relay.config.tables import FILE
+from txgroupsock.relay.config.keys import FILE
 
 
 def schema() -> dict[str, Any]:

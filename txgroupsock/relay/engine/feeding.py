@@ -18,7 +18,7 @@ from txgroupsock.primitives import (
     parseAddress,
 )
 from txgroupsock.primitives.sockaddr import isMulticast
-from txgroupsock.relay.loops.feedback import reaches
+from txgroupsock.relay.loops.local import reaches
 from txgroupsock.relay.models.udp import InputModel, OutputModel
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def closingCircles(
     Those of L{feeds} without which nothing goes round; of routes with one input the first is fed.
 
     Two inputs that lead to each other by groups, a bridge in both directions, are no circle: each
-    leaves alone what comes from the other (L{txgroupsock.relay.loops.feedback}), unless there is
+    leaves alone what comes from the other (L{txgroupsock.relay.loops.local}), unless there is
     another way back.  Of the rest, they are those that lead back when one searches in depth.
     """
     first: dict[tuple[Hashable, ...], int] = {}

@@ -17,7 +17,7 @@ from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.feeding import isLoop
 from txgroupsock.relay.engine.redundantshare import RedundantShare
 from txgroupsock.relay.interfaces import IRelayInput, IRelayOutput, IWarning
-from txgroupsock.relay.loops.feedback import Feedback
+from txgroupsock.relay.loops.local import Feedback
 from txgroupsock.relay.models.udp import InputModel, OutputModel, least, soonest
 from txgroupsock.relay.redundancy.model import AnyInput
 

@@ -22,7 +22,7 @@ from txgroupsock.relay.status import RedundancyReport
 
 if TYPE_CHECKING:
     from txgroupsock.relay.engine.inputs import InputShare
-    from txgroupsock.relay.loops.feedback import Feedback
+    from txgroupsock.relay.loops.local import Feedback
 
 
 @implementer(IRelayInput, IWarning)

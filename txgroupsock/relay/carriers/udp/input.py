@@ -38,8 +38,8 @@ from txgroupsock.relay.carriers.udp.membership import StandingMembership
 from txgroupsock.relay.carriers.udp.refresh import Refreshing, Senders
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.interfaces import IRelayInput, IWarning
-from txgroupsock.relay.loops.feedback import Feedback
 from txgroupsock.relay.loops.guard import EchoGuard
+from txgroupsock.relay.loops.local import Feedback
 from txgroupsock.relay.models.udp import InputModel, withScope
 
 SHORTEST_DELAY = 1.0

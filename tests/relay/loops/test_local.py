@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.relay.support import loggedLines
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.loops.feedback import Feedback
+from txgroupsock.relay.loops.local import Feedback
 
 Routes = dict[str, list[str]]
 
