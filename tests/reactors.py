@@ -20,7 +20,7 @@ SECONDS = 900
 # What runs whole programs, each with a reactor of its own; and merges, whose tests want two legs to
 # be read in the order in which something came, which select(2) does not tell.
 LEFT_OUT = [
-    "tests/relay/redundancy",
+    *("tests/relay/redundancy", "tests/relay/engine/test_redundantshare.py"),
     *("tests/lan/test_re*.py", "tests/tools", "tests/tools/top"),
     *(f"tests/relay/app/test_{name}.py" for name in ("demo", "systemd", "tap*")),
     *(f"tests/relay/workers/test_{name}.py" for name in ("change*", "re*", "twistd")),

@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -175,11 +175,17 @@ def descriptors(pid: int) -> list[str]:
     return sorted(found)
 
 
+def connections(host: Host) -> list[str]:
+    """The connections to the admin server (port 8088), but those that are only remembered."""
+    lines = host.readNet("tcp").splitlines()
+    return [line for line in lines if re.search(r":1F98 \S+ (?!0A|06)", line)]
+
+
 @pytest.mark.timeout(SECONDS + 60)
 def test_aRelayAtWorkKeepsNothing(lan: Lan, tmp_path: Path) -> None:
     """While viewers zap, links come and go, files are read again and everybody asks for the
-    status, a stream loses nothing; afterwards the descriptors are those of before, and memory is
-    as it was when all had been done once.
+    status, a stream loses nothing; afterwards there are no more descriptors than before, and memory
+    is as it was when all had been done once.
     """
     a, b, *_ = lan.hosts
     path = tmp_path / "relay.toml"
@@ -193,6 +199,7 @@ def test_aRelayAtWorkKeepsNothing(lan: Lan, tmp_path: Path) -> None:
         soak, pid = Soak(relay, path, b, a), relay.pid
         try:
             soak.ask("/healthz")  # when that is answered, the reactor runs and all is open
+            waitUntil(lambda: not connections(b), "the end of that connection")
             before = descriptors(pid)
             began, sizes = time.monotonic(), []
             while (past := time.monotonic() - began) < SECONDS:
@@ -205,9 +212,10 @@ def test_aRelayAtWorkKeepsNothing(lan: Lan, tmp_path: Path) -> None:
 
             def hasGivenBack() -> bool:
                 soak.send()  # that a viewer has gone shows when it is sent something
-                return descriptors(pid) == before
+                # There may be less: what is asked of the kernel at the start takes a socket, too.
+                return not Counter(descriptors(pid)) - Counter(before)
 
-            waitUntil(hasGivenBack, f"the descriptors of before, {before}")
+            waitUntil(hasGivenBack, f"no more descriptors than before, {before}")
         finally:
             soak.close()
     assert sink.numbers == list(range(sender.sent))
