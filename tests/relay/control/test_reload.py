@@ -304,21 +304,27 @@ class Stream:
         self.receiver.settimeout(0.2)
         self.port = self.receiver.getsockname()[1]
         self.url = url(HOST, self.port)  # where it is to be relayed to
-        self.isOver = threading.Event()
+        self._isOver, self._isRead = threading.Event(), threading.Event()
+        self._sending = threading.Thread(target=self._send)
+        self._receiving = threading.Thread(target=self._receive)
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
         """While it is sent and received."""
-        ends = [threading.Thread(target=each) for each in (self._receive, self._send)]
         with self.receiver:
-            for each in ends:
-                each.start()
+            self._receiving.start()
+            self._sending.start()
             try:
                 yield
             finally:
-                self.isOver.set()
-                for each in ends:
-                    each.join()
+                self.stop()
+                self._isRead.set()
+                self._receiving.join()
+
+    def stop(self) -> None:
+        """Send nothing more; what is on its way is received yet."""
+        self._isOver.set()
+        self._sending.join()
 
     def _send(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -328,7 +334,7 @@ class Stream:
                 struct.pack("@4s4si", bytes(4), bytes(4), socket.if_nametoindex("lo")),
             )
             began = time.monotonic()
-            while not self.isOver.wait(0.002):
+            while not self._isOver.wait(0.002):
                 due = int((time.monotonic() - began) * self.rate)
                 if self.numbers:
                     due = min(due, self.numbers[-1] + 500)
@@ -337,11 +343,11 @@ class Stream:
                     self.sent = number + 1
 
     def _receive(self) -> None:
-        while not (self.isOver.is_set() and len(self.numbers) >= self.sent):
+        while True:
             try:
                 self.numbers.append(struct.unpack("!Q", self.receiver.recv(2000)[:8])[0])
             except TimeoutError:
-                if self.isOver.is_set():  # nothing has come for long
+                if self._isRead.is_set():
                     break
 
 
@@ -466,8 +472,8 @@ def test_reloadsUnderLoadLoseNothing(tmp_path: Path, group: str, workers: int) -
             for each, sent in zip(streams, before, strict=True):
                 _waitUntil(lambda each=each, sent=sent: each.sent > sent + 200)
         relay.text = ""
-        for each in streams:
-            each.isOver.set()
+        for stream in streams:
+            stream.stop()
         _waitUntil(lambda: all(each.numbers[-1] == each.sent - 1 for each in streams))
         relay.signal(signal.SIGTERM)
         relay.end()
