@@ -148,13 +148,8 @@ class Flow:
             self._send(data)
         except OSError as error:
             self._sendAgain(data, size, error.errno)
-            return
-        if length > size:
+        else:
             self._sent(length, size)
-        else:  # the same, here: a call less of the few that a datagram by itself takes
-            statistics = self.destination.statistics
-            statistics.bytesSent += length
-            statistics.datagramsSent += 1
 
     def _sendInPieces(self, data: memoryview, size: int) -> None:
         """Send with each call as much as the kernel and the path can cut up."""

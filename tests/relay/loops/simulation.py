@@ -92,8 +92,7 @@ class Simulation:
 
     def admit(self, run: Run) -> None:
         """Have all of a run that may be relayed taken by all ways."""
-        parts = self.guard.newOf(run)
-        for part in [run] if parts is None else parts:
+        for part in self.guard.newOf(run):
             self._forward(part)
 
     def _forward(self, run: Run) -> None:

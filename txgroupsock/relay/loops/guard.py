@@ -23,9 +23,6 @@ class EchoGuard:
     Says what of an input's runs may be relayed, so that loops stop (L{Crowd}).
 
     While one sender sends, that is all.  Nothing is ever held or reordered.
-
-    @ivar only: the sender that has been the only one for long, if there is one; all of its runs
-        may be relayed.
     """
 
     def __init__(
@@ -36,7 +33,7 @@ class EchoGuard:
         @param name: what its input is called in the log.
         @param random: from 0 to 1; when a datagram is watched.
         """
-        self.only: Sender | None = None
+        self._only: Sender | None = None
         self._made = counters, name, random
         self._crowd: Crowd | None = None
 
@@ -45,25 +42,25 @@ class EchoGuard:
         """The senders that are part of a loop now."""
         return [] if self._crowd is None else [each.sender for each in self._crowd.echoes.values()]
 
-    def newOf(self, run: Run) -> list[Run] | None:
-        """What of a run is to be relayed, in order, not copied; L{None}: all of it."""
+    def newOf(self, run: Run) -> Sequence[Run]:
+        """What of a run is to be relayed, in order, not copied."""
         crowd = self._crowd
-        if run.sender == self.only:
-            return None
+        if run.sender == self._only:
+            return (run,)
         if crowd is None:
-            if self.only is None:
-                self.only = run.sender
-                return None
-            crowd = self._crowd = Crowd(self.only, *self._made)
-            self.only = None
+            if self._only is None:
+                self._only = run.sender
+                return (run,)
+            crowd = self._crowd = Crowd(self._only, *self._made)
+            self._only = None
         parts = crowd.newOf(run)
         if crowd.isOver:
-            self.only, self._crowd = run.sender, None
-        return parts
+            self._only, self._crowd = run.sender, None
+        return (run,) if parts is None else parts
 
     def close(self) -> None:
         """Forget everything; for when the input closes."""
-        self.only = self._crowd = None
+        self._only = self._crowd = None
 
 
 @define(eq=False)

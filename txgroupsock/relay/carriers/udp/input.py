@@ -368,20 +368,16 @@ class UDPInput(DatagramProtocol):
         """Pass a run on, unless it is what this process has sent, or what came in before."""
         if self._standing is not None:
             self._senders.heard(run.sender[0], run.arrival)
-        guard = self._guard
-        if guard is not None:
-            if self._feedback.isLoop(self, run):
-                self._counters.dropped["loop"] += len(run)
-                return
-            if run.sender != guard.only:
-                parts = guard.newOf(run)
-                if parts is not None:
-                    for part in parts:
-                        self._pass(part)
-                    return
-        self._pass(run)
+        if self._guard is None:
+            self._pass(run)
+        elif self._feedback.isLoop(self, run):
+            self._counters.dropped["loop"] += len(run)
+        else:
+            for part in self._guard.newOf(run):
+                self._pass(part)
 
     def _pass(self, run: Run) -> None:
+        # Counters.passed(), which takes 0.2 µs more with the two calls that tell it how many.
         counters, size = self._counters, len(run.data)
         counters.datagrams += 1 if size <= run.segmentSize else len(run)
         counters.bytes += size
