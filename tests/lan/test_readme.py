@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.lan.program import Program
+from tests.starting import TWISTD
 from txgroupsock.testing.lan import Host, Lan
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -52,7 +53,7 @@ def test_theCommandLineRelays(lan: Lan) -> None:
     found = re.search(r"^    (twistd -n groupsock-relay (?:.*\\\n)*.*)$", README, re.MULTILINE)
     assert found is not None
     command = shlex.split(found[1].replace("\\\n", " "))
-    command[0] = str(Path(sys.executable).with_name("twistd"))
+    command[0] = TWISTD
     command.insert(2, "--pidfile=")
     a, b, c = lan.hosts
     _, d = lan.addLink(b, "d", peerNumber=4)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.lan.program import Program
+from tests.starting import TWISTD
 from txgroupsock.testing.lan import Lan
 
 
 def tool(name: str, *arguments: str) -> list[str]:
     """The command line of a tool, in this environment's Python."""
-    return [sys.executable, str(Path(sys.executable).with_name("twistd")), "-n", name, *arguments]
+    return [sys.executable, TWISTD, "-n", name, *arguments]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
 from zope.interface.verify import verifyObject
 
 from tests.ports.streams import NAME, Stream, Streams, authority
+from tests.starting import TWISTD
 from txgroupsock import GroupsockReactor
 from txgroupsock.ports import KeepAliveParser
 from txgroupsock.primitives import KeepAlive, getSocketKeepAlive
@@ -210,10 +211,9 @@ def test_twistdChoosesItsReactorOnAnUncachedRun(tmp_path: Path) -> None:
     source = ROOT / "twisted" / "plugins" / "txgroupsock_plugins.py"
     (plugins / source.name).write_bytes(source.read_bytes())
     # The copy comes first on the path, has no cache, and so is imported.
-    twistd = Path(sys.executable).with_name("twistd")
     help_ = run(
         sys.executable,
-        twistd,
+        TWISTD,
         "--reactor=poll",
         "groupsock-relay",
         "--help",

@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from tests.lan.program import Program, needs
 from tests.ports.streams import authority, clientTLS
+from tests.starting import TWISTD
 from txgroupsock import GroupsockReactor, KeepAlive
 from txgroupsock.interfaces import IKeepAlive
 from txgroupsock.testing.namespaces import Namespace
@@ -107,13 +108,12 @@ def test_twistdWebListensOnTheStrings(tmp_path: Path, chosen: str) -> None:
     needs("ss")
     here = Namespace()
     here.raiseLoopback()
-    script = Path(sys.executable).with_name("twistd")
     systemd = (
         "import os, socket, sys\n"
         "listening = socket.create_server(('127.0.0.1', 8081))\n"
         "os.dup2(listening.fileno(), 3)\n"
         "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='web')\n"
-        f"sys.argv[0] = {str(script)!r}\n"
+        f"sys.argv[0] = {TWISTD!r}\n"
         "from twisted.scripts.twistd import run\n"
         "run()\n"
     )

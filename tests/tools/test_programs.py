@@ -20,6 +20,7 @@ import pytest
 
 from tests.lan.program import waitUntil
 from tests.relay.support import freePort, send
+from tests.starting import TWISTD
 from tests.tools.support import SECONDS, Tool, constantTS, isOfRate, pcap, receiving
 from txgroupsock.primitives.constants import SO_TIMESTAMPNS, required
 
@@ -406,10 +407,9 @@ def test_twistdsOwnOptionsAreKept(tmp_path: Path) -> None:
 def test_aTerminalHasALineThatChanges(tmp_path: Path) -> None:
     """On a terminal one line is shown again and again, and cleared in the end."""
     ours, its = pty.openpty()
-    script = str(Path(sys.executable).with_name("twistd"))
     with bound() as sock:
         process = subprocess.Popen(
-            [sys.executable, script, "-n", "groupsock-send", "--to", urlOf(sock), "--seconds=1.3"],
+            [sys.executable, TWISTD, "-n", "groupsock-send", "--to", urlOf(sock), "--seconds=1.3"],
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -19,4 +19,4 @@ class StartError(Restorable, SystemExit, Exception):
         if isinstance(problem, OSError) and problem.filename is None:
             problem = problem.strerror or problem  # without its number
         lines = str(problem).splitlines() or [""]
-        SystemExit.__init__(self, "\n".join(f"groupsock-relay: {each}" for each in lines))
+        SystemExit.__init__(self, "\n".join(f"groupsock-relay: {line}" for line in lines))

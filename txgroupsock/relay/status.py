@@ -57,7 +57,7 @@ class LegReport:
         if self.lost is not None:
             parts.append(f"{self.lost:,} lost, {self.late:,} late")
         if self.skew is not None:
-            least, most, mean = (1000 * each for each in self.skew)
+            least, most, mean = (1000 * seconds for seconds in self.skew)
             parts.append(f"{least:.1f} to {most:.1f} ms behind (mean {mean:.1f})")
         return ", ".join(parts)
 
@@ -101,7 +101,7 @@ class RedundancyReport:
     @classmethod
     def fromJSON(cls, value: Mapping[str, Any]) -> RedundancyReport:
         """The report whose fields JSON had."""
-        legs = tuple(LegReport.fromJSON(each) for each in value["legs"])
+        legs = tuple(LegReport.fromJSON(leg) for leg in value["legs"])
         return cls(value["kind"], value["changes"], legs)
 
 
@@ -295,5 +295,5 @@ class Outcome:
 
     def __str__(self) -> str:
         parts = ("unchanged", "changed", "opened", "closed")
-        counts = ((len(getattr(self, each)), each) for each in parts)
-        return ", ".join(f"{count} {each}" for count, each in counts if count) or "no routes"
+        counts = ((len(getattr(self, part)), part) for part in parts)
+        return ", ".join(f"{count} {part}" for count, part in counts if count) or "no routes"

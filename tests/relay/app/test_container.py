@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.relay.viewers.test_activation import connected
+from tests.starting import TWISTD
 
 FILE = Path(__file__).parents[3] / "docs/container/Containerfile"
 EXAMPLE = FILE.parents[1] / "relay.example.toml"
@@ -26,7 +27,7 @@ def command(instruction: str) -> list[str]:
     if words[0] == "python":
         words[0] = sys.executable
     if words[0] == "twistd":
-        words[0] = str(Path(sys.executable).with_name("twistd"))
+        words[0] = TWISTD
     return words
 
 

@@ -23,6 +23,7 @@ import pytest
 from tests.relay.manager import Manager
 from tests.relay.support import SECONDS, Twistd, freePort
 from tests.relay.workers.test_twistd import NOBODY, WORKER, mayBecomeNobody, mayRunPython
+from tests.starting import TWISTD
 
 UNITS = Path(__file__).parents[3] / "docs/systemd"
 SERVICE = "groupsock-relay.service"
@@ -87,9 +88,8 @@ def test_theProgramIsStartedAsItCanBe(tmp_path: Path) -> None:
     assert len(lines) == 2
     for each in lines:
         words = each.replace("/etc/groupsock-relay/relay.toml", str(example)).split()
-        script = str(Path(sys.executable).with_name("twistd"))
         more = [] if "--check" in words else ["--check"]
-        command = [sys.executable, script, *words, *more]
+        command = [sys.executable, TWISTD, *words, *more]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 routes would run")
 

@@ -259,7 +259,7 @@ async def test_whateverIsRaisedIsAFailedChange(
             last = service._control.last
             assert last is not None
             assert not last.isDone
-            assert any(f"{path} was rejected" in each for each in lines)
+            assert any(f"{path} was rejected" in line for line in lines)
             await service.reload()
             assert service._control.last is not None
             assert service._control.last.isDone

@@ -158,7 +158,7 @@ async def test_manyNewRoutesKeepNoStreamWaiting(
                 await deferLater(reactor, 0.0)
             assert str(outcomes[0]) == "1 unchanged, 20 opened"
             assert len(set(passed)) >= 10, passed
-            assert all(each.input.counters.datagrams == 0 for each in relay.routes[1:])
+            assert all(route.input.counters.datagrams == 0 for route in relay.routes[1:])
 
 
 @pytest_twisted.ensureDeferred
@@ -169,7 +169,7 @@ async def test_aRelayMayBeClosedWhileMuchIsOpened(
     monkeypatch.setattr(Turns, "most", 0.0)
     ports = [freePort() for _ in range(20)]
     async with relaying(reactor, (url(HOST, freePort()), [NOWHERE])) as relay:
-        changing = relay.change(modelOf(*((url(HOST, each), [NOWHERE]) for each in ports)))
+        changing = relay.change(modelOf(*((url(HOST, port), [NOWHERE]) for port in ports)))
         while not isTaken(ports[0]):
             await deferLater(reactor, 0.0)
         assert not isTaken(ports[-1])

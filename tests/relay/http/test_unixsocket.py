@@ -43,8 +43,8 @@ def path(tmp_path: Path) -> Path:
 
 def statesIn(folder: Path) -> dict[Path, tuple[int, ...]]:
     """Of each file that is there, what a change of it would change; not when it was read."""
-    states = ((each, each.lstat()) for each in folder.iterdir())
-    return {each: (state.st_ino, state.st_mode, state.st_mtime_ns) for each, state in states}
+    states = ((path, path.lstat()) for path in folder.iterdir())
+    return {path: (state.st_ino, state.st_mode, state.st_mtime_ns) for path, state in states}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 
 from tests.relay.support import SECONDS, freePort, isAlive
 from tests.relay.viewers.support import GROUPS, HOST, PATH, Stream, numbered, stream
+from tests.starting import TWISTD
 from txgroupsock import GroupsockReactor
 from txgroupsock.relay.errors import StartError
 from txgroupsock.relay.http.endpoint import serverEndpoint
@@ -59,8 +60,7 @@ def activated(
     python = os.pathsep.join(filter(None, sys.path))
     command = [str(ACTIVATE), f"--listen={listen}", f"--setenv=PYTHONPATH={python}"]
     command += [f"--fdname={names}"] if names else []
-    twistd = str(Path(sys.executable).with_name("twistd"))
-    command += [sys.executable, twistd, *options, *(["-y", str(program)] if endpoint else [])]
+    command += [sys.executable, TWISTD, *options, *(["-y", str(program)] if endpoint else [])]
     with said.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
     try:

@@ -50,7 +50,7 @@ def makingStatus(
 
 def healthOf(stages: Iterable[Any]) -> dict[str, Any] | None:
     """What the first of these stages that looks at the health of a stream has found."""
-    for each in stages:
-        if isinstance(each, Health):
-            return each.status().toJSON()
+    for stage in stages:
+        if isinstance(stage, Health):
+            return stage.status().toJSON()
     return None
