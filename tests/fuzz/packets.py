@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 
 from tests.fuzz.pieces import SENDER, Pieces
+from txgroupsock.packets.rtp import isRTCP, isRTP, payloadOf
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.doctor.netlink import linkIn, routeIn
 from txgroupsock.relay.doctor.packet import Packet, Query, packetIn
@@ -17,7 +18,6 @@ from txgroupsock.relay.redundancy.boundary import (
     TransportStreamUnit,
 )
 from txgroupsock.relay.redundancy.sequencing import RTP, SequenceField
-from txgroupsock.relay.rtp import isRTCP, isRTP, payloadOf
 from txgroupsock.teststream.checker import StreamReceiver
 from txgroupsock.tools.pcr import Clock, clocksIn
 from txgroupsock.tools.recognition import Recognition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from txgroupsock.relay.ts import PACKET, isPackets
+from txgroupsock.packets.ts import PACKET, isPackets
 
 INTERVAL: Final = 0.5
 """Seconds of which it is counted what came: what prevails in such a time is followed after it."""

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from tests.relay.support import loggedLines
-from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.http.places import Places, mostFrom, originOf
+from txgroupsock.relay.viewers.allowance import Allowance, Sayings
 
 
 def test_theOldestOfTheOriginThatHasMostGoes() -> None:

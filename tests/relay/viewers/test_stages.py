@@ -14,8 +14,8 @@ from zope.interface.verify import verifyObject
 
 from txgroupsock import Run, Stage
 from txgroupsock.interfaces import IRunReceiver
+from txgroupsock.packets.rtp import payloadOf
 from txgroupsock.relay.interfaces import IRelayStage
-from txgroupsock.relay.rtp import payloadOf
 from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP
 
 

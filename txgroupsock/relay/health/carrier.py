@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import define
 
+from txgroupsock.packets.rtp import payloadOf
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.health.plan import SIZE, SYNC
-from txgroupsock.relay.rtp import payloadOf
 
 _RTP_HEADER = 12
 

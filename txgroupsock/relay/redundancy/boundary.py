@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from txgroupsock.packets.rtp import payloadOf
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.redundancy.sequencing import RTP
-from txgroupsock.relay.rtp import payloadOf
 
 _TS_PACKET: Final = 188
 _SYNC: Final = 0x47

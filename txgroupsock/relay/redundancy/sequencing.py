@@ -7,9 +7,9 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from attrs import field, frozen
 
+from txgroupsock.packets.rtp import HEADER, RTCP_TYPES, isRTP
 from txgroupsock.primitives.arguments import typed
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.rtp import HEADER, RTCP_TYPES, isRTP
 
 _LOW: Final = b"".join(each.to_bytes(2, "big") for each in range(65536))
 _UNMARKED: Final = bytes(each & 0x7F for each in range(256))

@@ -13,10 +13,10 @@ from zope.interface import implementer
 from txgroupsock.ports.clock import callOff, steady
 from txgroupsock.primitives.arguments import checked
 from txgroupsock.primitives.run import Run
-from txgroupsock.relay.allowance import Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.interfaces import IRelayOutput
 from txgroupsock.relay.turns import Work, atOnce, inPieces
+from txgroupsock.relay.viewers.allowance import Sayings
 from txgroupsock.relay.viewers.block import Backlog, Block, Position
 from txgroupsock.relay.viewers.model import Limits
 from txgroupsock.relay.viewers.status import ChannelStatus

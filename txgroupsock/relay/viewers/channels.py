@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 
 from txgroupsock.ports.clock import callOff, steady
-from txgroupsock.relay.allowance import Allowance, Sayings
 from txgroupsock.relay.counters import Counters
 from txgroupsock.relay.engine.inputs import AnyShare, SharedInputs
 from txgroupsock.relay.engine.route import Route
@@ -22,6 +21,7 @@ from txgroupsock.relay.health.sharedhooks import SharedHooks
 from txgroupsock.relay.health.stage import Health
 from txgroupsock.relay.http.places import mostFrom, originOf
 from txgroupsock.relay.turns import Work, atOnce
+from txgroupsock.relay.viewers.allowance import Allowance, Sayings
 from txgroupsock.relay.viewers.channel import Channel
 from txgroupsock.relay.viewers.model import Form, Limits, StreamModel, ViewersModel, gatheringTime
 from txgroupsock.relay.viewers.stages import AlignTS, Frame, StripRTP

@@ -9,11 +9,11 @@ import struct
 from itertools import groupby
 from typing import Final
 
+from txgroupsock.packets.rtp import HEADER, isRTCP, payloadOf, sourceOf
+from txgroupsock.packets.ts import PACKET, isPackets
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.prevailing import Prevailing
-from txgroupsock.relay.rtp import HEADER, isRTCP, payloadOf, sourceOf
 from txgroupsock.relay.stage import Stage
-from txgroupsock.relay.ts import PACKET, isPackets
 
 _PLAIN = 0x80  # version 2, no padding, no extension, no contributing sources
 _LENGTH = struct.Struct("!H")

@@ -1,0 +1,1 @@
+"""What stands in packets, and nothing that sends or receives them."""
