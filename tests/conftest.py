@@ -204,14 +204,14 @@ def pytest_runtest_makereport(
     return report
 
 
-# These two do not ask for the reactor by name: a test that does so needs one (tests.reactors).
-
-
 @pytest.fixture(scope="session", autouse=True)
 def endedStarter() -> Iterator[None]:
     """What starts programs ends with the tests."""
     yield
     starter.end()
+
+
+# These two do not ask for the reactor by name: a test that does so needs one (tests.reactors).
 
 
 @pytest.fixture(scope="session", autouse=True)

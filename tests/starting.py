@@ -8,7 +8,6 @@ C{subprocess} is the right thing.
 
 from __future__ import annotations
 
-import array
 import ctypes
 import gc
 import importlib
@@ -85,7 +84,9 @@ class Started:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end, so many seconds at most."""
         if self.returncode is None:
-            if not select.select([self._told], [], [], timeout)[0]:
+            poll = select.poll()  # whatever its number, unlike select()
+            poll.register(self._told, select.POLLIN)
+            if not poll.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired("twistd", timeout or 0)
             self.returncode = self._next()
             self._told.close()
@@ -124,11 +125,9 @@ class Starter:
         request = {"arguments": arguments, "cwd": cwd, "environment": dict(os.environ)}
         network = os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            given = array.array("i", [told.fileno(), network, stdout, stderr])
+            given = [told.fileno(), network, stdout, stderr]
             assert self._control is not None
-            self._control.sendmsg(
-                [json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
-            )
+            socket.send_fds(self._control, [json.dumps(request).encode()], given)
         finally:
             os.close(network)
 
