@@ -18,8 +18,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias, TypeVar
 
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
@@ -48,6 +49,31 @@ _COVERAGE = "COVERAGE_PROCESS_CONFIG"
 _MOST = 1 << 17  # bytes of a message
 _ROOM = 4096  # bytes of a command line
 _NETWORK = "/proc/thread-self/ns/net"
+
+
+class HasDescriptor(Protocol):
+    """A file, a pipe or a socket."""
+
+    def fileno(self) -> int:
+        """Its number."""
+
+
+Source = TypeVar("Source", bound=HasDescriptor)
+
+
+def readable(sources: Sequence[Source], seconds: float | None) -> list[Source]:
+    """
+    Those that can be read, or have ended, as soon as there is one.
+
+    Their numbers may be above 1023, which C{select} does not take.
+
+    @param seconds: to wait for one, at most; L{None}: for ever.
+    """
+    poll = select.poll()
+    for source in sources:
+        poll.register(source.fileno(), select.POLLIN)
+    found = [number for number, _ in poll.poll(None if seconds is None else max(0, seconds) * 1000)]
+    return [source for source in sources if source.fileno() in found]
 
 
 class Started:
@@ -84,9 +110,7 @@ class Started:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end, so many seconds at most."""
         if self.returncode is None:
-            poll = select.poll()  # whatever its number, unlike select()
-            poll.register(self._told, select.POLLIN)
-            if not poll.poll(None if timeout is None else timeout * 1000):
+            if not readable([self._told], timeout):
                 raise subprocess.TimeoutExpired("twistd", timeout or 0)
             self.returncode = self._next()
             self._told.close()

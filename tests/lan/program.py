@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import sys
 import time
@@ -12,7 +11,7 @@ from types import TracebackType
 
 import pytest
 
-from tests.starting import TWISTD, startProgram
+from tests.starting import TWISTD, readable, startProgram
 from txgroupsock.testing.namespaces import PATH, Namespace
 
 TIMEOUT = 20.0
@@ -81,9 +80,7 @@ class Program:
         """Read what there is, waiting for it; whether there may be more."""
         pipe = self._process.stdout
         assert pipe is not None
-        poll = select.poll()
-        poll.register(pipe, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if not readable([pipe], deadline - time.monotonic()):
             pytest.fail(f"{' '.join(self._command)} took too long; it said:\n{self.output}")
         data = os.read(pipe.fileno(), 65536)
         self.output += data.decode(errors="replace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import struct
 import tempfile
@@ -16,6 +15,7 @@ import pytest
 from attrs import frozen
 
 from tests.relay.support import SECONDS
+from tests.starting import readable
 
 
 @frozen
@@ -84,7 +84,7 @@ class Manager:
 
     def hears(self, seconds: float = 0.0) -> bool:
         """Whether there is a message, or comes one in this time."""
-        return bool(select.select([self.socket], [], [], max(0.0, seconds))[0])
+        return bool(readable([self.socket], seconds))
 
     def drain(self) -> list[Message]:
         """All messages that there are."""

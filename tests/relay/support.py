@@ -8,7 +8,6 @@ import itertools
 import os
 import random
 import re
-import select
 import signal
 import socket
 import struct
@@ -28,7 +27,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from tests.starting import TWISTD, startProgram
+from tests.starting import TWISTD, readable, startProgram
 from txgroupsock.primitives.run import Run
 from txgroupsock.relay.carriers.udp.output import UDPOutput
 from txgroupsock.relay.counters import Counters
@@ -361,9 +360,8 @@ class Twistd:
 
     def _read(self, deadline: float) -> bool:
         assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not readable([self._process.stdout], deadline - time.monotonic()):
             pytest.fail(f"it takes too long; so far it printed:\n{self.text}")
-        chunk = os.read(descriptor, 65536)
+        chunk = os.read(self._process.stdout.fileno(), 65536)
         self.text += chunk.decode(errors="replace")
         return bool(chunk)

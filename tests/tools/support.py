@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import struct
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.starting import TWISTD, startProgram
+from tests.starting import TWISTD, readable, startProgram
 
 SECONDS = 30.0
 ROUND = (1 << 33) * 300
@@ -86,7 +85,7 @@ class Tool:
         out, error = self._process.stdout, self._process.stderr
         assert out is not None
         assert error is not None
-        ready = select.select([out, error], [], [], max(0.0, deadline - time.monotonic()))[0]
+        ready = readable([out, error], deadline - time.monotonic())
         if not ready:
             pytest.fail(f"it takes too long; so far it said:\n{self.said}")
         read = [(each, os.read(each.fileno(), 65536)) for each in ready]
